@@ -1,0 +1,7 @@
+//! karat assays gold images.
+
+pub mod bytes;
+pub mod error;
+pub mod limits;
+pub mod model;
+pub mod stratum;

@@ -1,0 +1,132 @@
+//! Every ceiling on what an image may make karat read, hold or do, each with unit and reason.
+//!
+//! A ceiling is passed explicitly to the code that it bounds. Passing one is an error that names it; all of
+//! them can be raised with `--limit NAME=VALUE`, none is ever cut silently.
+
+use crate::error::{Error, Kind, Result};
+
+/// A named ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// As `--limit` takes it.
+    pub name: &'static str,
+    /// The largest value that passes.
+    pub max: u64,
+    /// What is counted.
+    pub unit: &'static str,
+    /// Why it is where it is.
+    pub reason: &'static str,
+}
+
+impl Ceiling {
+    /// Passes `found` on if it is within the ceiling.
+    ///
+    /// # Errors
+    /// `Limit` if it is above, with a hint that names the flag.
+    pub fn check(&self, found: u64) -> Result<u64> {
+        if found <= self.max {
+            return Ok(found);
+        }
+        Err(self.passed(found))
+    }
+
+    /// The error that says that `found` is above this ceiling.
+    #[must_use]
+    pub fn passed(&self, found: u64) -> Error {
+        Error::new(Kind::Limit { name: self.name, found, allowed: self.max, unit: self.unit })
+            .hint(format!("if you trust this image, raise it: --limit {}={found}", self.name))
+    }
+
+    /// The ceiling as a size in memory; saturates on small machines.
+    #[must_use]
+    pub fn as_len(&self) -> usize {
+        usize::try_from(self.max).unwrap_or(usize::MAX)
+    }
+}
+
+macro_rules! limits {
+    ($( $field:ident = $max:expr, $unit:literal, $reason:literal; )*) => {
+        /// All ceilings of a run.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits { $( #[doc = $reason] pub $field: Ceiling, )* }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Limits { $( $field: Ceiling {
+                    name: stringify!($field), max: $max, unit: $unit, reason: $reason,
+                }, )* }
+            }
+        }
+
+        impl Limits {
+            /// All ceilings, in the order of the documentation.
+            #[must_use]
+            pub fn all(&self) -> Vec<Ceiling> { vec![ $( self.$field, )* ] }
+
+            /// Sets the ceiling of this name.
+            ///
+            /// # Errors
+            /// `Config` if there is none of this name.
+            pub fn set(&mut self, name: &str, max: u64) -> Result<()> {
+                match name {
+                    $( stringify!($field) => self.$field.max = max, )*
+                    _ => return Err(Error::config(format!("no limit is called `{name}`"))
+                        .hint("`karat limits` lists them")),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+limits! {
+    layer_bytes = 256 * GIB, "bytes", "one layer, inflated: above the largest images that are built, and a bound on what a deflate bomb costs";
+    inflate_ratio = 1100, "times", "inflated over stored bytes of a layer after its first 64 MiB: deflate cannot pass 1032, zstd of real file systems stays under 100";
+    layers = 1024, "layers", "layers of one image: eight times what container engines allow";
+    manifest_bytes = 8 * MIB, "bytes", "an index, manifest or image configuration: registries stop at 4 MiB";
+    index_depth = 4, "levels", "indexes inside indexes: one is usual, two are seen";
+    images = 1000, "images", "images in one archive or layout";
+    archive_members = 1_000_000, "members", "members of an image archive itself (not of its layers)";
+    entries = 10_000_000, "entries", "files, directories and links of one stratum: each costs about 150 bytes of memory";
+    path_bytes = 64 * KIB, "bytes", "one path: sixteen times what Linux allows";
+    path_depth = 4096, "levels", "directories above one file";
+    tar_extension_bytes = MIB, "bytes", "one PAX or GNU extension header of a tar member";
+    link_hops = 40, "links", "symbolic links followed to resolve one path, as in Linux";
+    spool_file_bytes = 8 * GIB, "bytes", "one file of an image that has to be read at random out of a stream";
+    spool_resident_file_bytes = 8 * MIB, "bytes", "one spooled file in memory; larger ones go to an unlinked temporary file";
+    spool_resident_bytes = 64 * MIB, "bytes", "all spooled files in memory";
+    package_db_bytes = 512 * MIB, "bytes", "one package database file: a hundred times that of a full desktop";
+    record_bytes = 16 * MIB, "bytes", "one record (stanza) of a package database";
+    records = 1_000_000, "records", "records of one package database or changelog";
+    os_release_bytes = MIB, "bytes", "one os-release file";
+    changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
+    document_bytes = GIB, "bytes", "one inventory or baseline document";
+    gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passed_ceiling_names_itself_and_its_flag() {
+        let mut limits = Limits::default();
+        limits.set("layers", 3).unwrap();
+        assert_eq!(limits.layers.check(3).unwrap(), 3);
+        let error = limits.layers.check(4).unwrap_err();
+        assert_eq!(error.to_string(), "limit `layers` passed: 4 against 3 layers");
+        assert_eq!(error.hint_text(), Some("if you trust this image, raise it: --limit layers=4"));
+        assert!(limits.set("bogus", 1).is_err());
+    }
+
+    #[test]
+    fn every_ceiling_has_unit_and_reason() {
+        for ceiling in Limits::default().all() {
+            assert!(!ceiling.unit.is_empty() && ceiling.reason.len() > 10, "{}", ceiling.name);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What an image (or host) holds, and what could not be read of it.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ImagePath, Package, Platform, ReleaseEntry, Sha256, StratumId, Time};
+
+/// What the user named, as an inventory: the contract `karat-inventory/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inventory {
+    /// Always `karat-inventory/1`.
+    pub schema: String,
+    /// The version of karat that made it.
+    pub karat: String,
+    /// When the image was read.
+    pub taken_at: Time,
+    /// SHA-256 over what the image holds (its systems without their strata, and its gaps), whatever it was
+    /// wrapped in.
+    pub content_id: Sha256,
+    /// The image.
+    pub image: ImageInfo,
+    /// Its systems; none if nothing could be read.
+    pub systems: Vec<System>,
+    /// Its strata, lowest first.
+    pub strata: Vec<StratumInfo>,
+    /// Every place that was or should have been read.
+    pub coverage: Vec<Coverage>,
+    /// What should have been read and was not.
+    pub gaps: Vec<Gap>,
+}
+
+/// The schema that this version writes.
+pub const INVENTORY_SCHEMA: &str = "karat-inventory/1";
+
+/// The image itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImageInfo {
+    /// As the user named it; where one archive holds several, with the image's own name behind `#`.
+    pub reference: String,
+    /// What it turned out to be.
+    pub kind: ImageKind,
+    /// The manifest's digest (OCI) or the configuration's (docker archive).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Sha256>,
+    /// When it was built, as its configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// The platform in the words of OCI (`linux/amd64`), where the wrapping says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os_arch: Option<String>,
+}
+
+/// What the user's name turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageKind {
+    /// What `docker save` writes.
+    DockerArchive,
+    /// An OCI image layout in a tar.
+    OciArchive,
+    /// An OCI image layout as a directory.
+    OciDir,
+    /// A root file system as a directory.
+    Dir,
+    /// An inventory that karat wrote.
+    Inventory,
+}
+
+impl ImageKind {
+    /// As it is written before an image's name to force it.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            ImageKind::DockerArchive => "docker-archive",
+            ImageKind::OciArchive => "oci-archive",
+            ImageKind::OciDir => "oci-dir",
+            ImageKind::Dir => "dir",
+            ImageKind::Inventory => "inventory",
+        }
+    }
+
+    /// All kinds.
+    pub const ALL: [ImageKind; 5] = [
+        ImageKind::DockerArchive,
+        ImageKind::OciArchive,
+        ImageKind::OciDir,
+        ImageKind::Dir,
+        ImageKind::Inventory,
+    ];
+}
+
+impl fmt::Display for ImageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix())
+    }
+}
+
+/// One operating system root inside an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct System {
+    /// What it is; `None` if it names itself nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The channel, where it is not the platform's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// Where its root is.
+    pub root: ImagePath,
+    /// How it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os: Option<OsInfo>,
+    /// Its packages, sorted.
+    pub packages: Vec<Package>,
+    /// What its changelogs say, sorted; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<ReleaseEntry>,
+}
+
+/// What os-release says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct OsInfo {
+    /// `ID`, or `linux` if there is none, as os-release(5) has it.
+    pub id: String,
+    /// `VERSION_ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// `VERSION_CODENAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codename: Option<String>,
+    /// `PRETTY_NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretty_name: Option<String>,
+    /// `ID_LIKE`, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub id_like: Vec<String>,
+    /// `VARIANT_ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant_id: Option<String>,
+}
+
+/// One stratum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StratumInfo {
+    /// Its place; 0 is the lowest.
+    pub id: StratumId,
+    /// The digest as stored (OCI: of the blob; docker archive: of the layer's tar).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Sha256>,
+    /// What made it, as the image's history says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+}
+
+/// One place of the image, and whether it was read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Coverage {
+    /// Where.
+    pub place: String,
+    /// What it is.
+    pub kind: String,
+    /// What it is there for.
+    pub role: String,
+    /// Whether it was read.
+    pub read: bool,
+}
+
+/// Something that should have been read and was not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// Where, outermost first.
+    pub place: String,
+    /// Why.
+    pub reason: String,
+    /// Whether an image with this gap can pass.
+    pub required: bool,
+}

@@ -1,0 +1,73 @@
+//! An installed package.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::StratumId;
+use super::{ImagePath, Time};
+
+/// Whose naming and version order a package follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ecosystem {
+    /// Debian packages: dpkg.
+    Deb,
+}
+
+impl fmt::Display for Ecosystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ecosystem::Deb => "deb",
+        })
+    }
+}
+
+/// The source package that a binary package was built from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SourcePackage {
+    /// Its name.
+    pub name: String,
+    /// Its version; it differs from the binary's for rebuilds (`+b1`) and where a source says so.
+    pub version: String,
+}
+
+/// A package that is installed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Package {
+    /// Whose naming and order it follows.
+    pub ecosystem: Ecosystem,
+    /// Its name.
+    pub name: String,
+    /// Its architecture in the words of its package manager (`amd64`, `all`).
+    pub arch: String,
+    /// Its version as written.
+    pub version: String,
+    /// The source that it was built from.
+    pub source: SourcePackage,
+    /// Package URL.
+    pub purl: String,
+    /// The database or file that says so.
+    pub path: ImagePath,
+    /// The lowest stratum since which its name and version are unbroken.
+    pub stratum: StratumId,
+    /// Who published it, where the package says so (`Origin`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Who maintains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintainer: Option<String>,
+    /// Sources that were built into it (`Built-Using`, `Static-Built-Using`), sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub built_using: Vec<SourcePackage>,
+    /// The package manager's state, where it is not plainly installed (`half-configured`, `hold`, …).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// When it was installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed_at: Option<Time>,
+    /// When it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_at: Option<Time>,
+}
