@@ -190,6 +190,21 @@ impl From<io::Error> for Error {
     }
 }
 
+/// What was found, for a message: in backticks, cut after 64 bytes, control characters escaped and bytes that
+/// are not UTF-8 as U+FFFD.
+#[must_use]
+pub fn quoted(found: impl AsRef<[u8]>) -> String {
+    let found = found.as_ref();
+    let (shown, more) = found.split_at_checked(64).map_or((found, ""), |(head, _)| (head, "…"));
+    let mut out = String::from("`");
+    for c in String::from_utf8_lossy(shown).chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out.push_str(more);
+    out.push('`');
+    out
+}
+
 /// Adds places and hints to results.
 pub trait ResultExt<T> {
     /// Adds an outer place to the error, if it is one.
@@ -208,6 +223,12 @@ impl<T, E: Into<Error>> ResultExt<T> for std::result::Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_found_is_quoted_printable_and_short() {
+        assert_eq!(quoted("a \"b\"\n\u{1b}ä"), "`a \"b\"\\n\\u{1b}ä`");
+        assert_eq!(quoted([b'x'; 65]), format!("`{}…`", "x".repeat(64)));
+    }
 
     #[test]
     fn places_print_outermost_first_and_survive_io() {
