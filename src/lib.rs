@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod error;
+pub mod format;
 pub mod limits;
 pub mod model;
 pub mod stratum;

@@ -1,0 +1,5 @@
+//! Pure decoders: bytes in, records out. They know no paths of the host, no clock and no policy; what is
+//! damaged is an error of its own that leaves the rest standing.
+
+pub mod deb822;
+pub mod dpkg;
