@@ -3,3 +3,4 @@
 
 pub mod deb822;
 pub mod dpkg;
+pub mod os_release;
