@@ -2,5 +2,6 @@
 //! damaged is an error of its own that leaves the rest standing.
 
 pub mod deb822;
+pub mod debian_changelog;
 pub mod dpkg;
 pub mod os_release;

@@ -104,6 +104,7 @@ limits! {
     records = 1_000_000, "records", "records of one package database or changelog";
     os_release_bytes = MIB, "bytes", "one os-release file";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
+    changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";
     document_bytes = GIB, "bytes", "one inventory or baseline document";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
