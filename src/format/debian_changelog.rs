@@ -232,7 +232,10 @@ impl Reader {
 
     /// `urgency=high, binary-only=yes`
     fn options(&mut self, number: u64, options: &[u8], entry: &mut ReleaseEntry) {
-        let options = options.trim_ascii();
+        // Commas at the end separate nothing.
+        let end =
+            options.iter().rposition(|b| *b != b',' && !is_space(*b)).map_or(0, |at| at.saturating_add(1));
+        let options = options.get(..end).unwrap_or_default();
         if options.is_empty() {
             return;
         }
