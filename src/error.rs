@@ -181,6 +181,26 @@ impl std::error::Error for Error {
     }
 }
 
+impl Clone for Error {
+    /// An I/O error keeps its code or, where it has none, its kind and text.
+    fn clone(&self) -> Self {
+        let kind = match &self.0.kind {
+            Kind::Io(error) => Kind::Io(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
+            Kind::Malformed(malformed) => Kind::Malformed(malformed.clone()),
+            Kind::Unsupported(what) => Kind::Unsupported(what.clone()),
+            Kind::Limit { name, found, allowed, unit } => {
+                Kind::Limit { name, found: *found, allowed: *allowed, unit }
+            }
+            Kind::NotFound(what) => Kind::NotFound(what.clone()),
+            Kind::Config(what) => Kind::Config(what.clone()),
+        };
+        Error(Box::new(Inner { kind, places: self.0.places.clone(), hint: self.0.hint.clone() }))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Error>() {
