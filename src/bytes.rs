@@ -40,7 +40,8 @@ pub fn size_of_len(len: usize) -> u64 {
 }
 
 /// The error for a range that passes the end of what is read.
-fn passes_end(offset: u64, len: usize, size_bytes: u64) -> Error {
+#[must_use]
+pub fn passes_end(offset: u64, len: usize, size_bytes: u64) -> Error {
     Error::malformed(
         "file",
         "range",
@@ -72,6 +73,20 @@ impl ReadAt for Vec<u8> {
 
     fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
         self.as_slice().read_exact_at(offset, dst)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        (**self).read_exact_at(offset, dst)
+    }
+
+    fn prefetch(&self, ranges: &[Range<u64>]) {
+        (**self).prefetch(ranges);
     }
 }
 

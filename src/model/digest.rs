@@ -8,7 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
+use crate::bytes::{ReadAt, size_of_len};
 use crate::error::Error;
+
+/// Content is read in pieces of this size.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// A SHA-256 digest; prints as `sha256:` and 64 hexadecimal digits, as the OCI specification has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +23,23 @@ impl Sha256 {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Sha256(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The digest of a file's content, read in pieces.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn of_content(content: &dyn ReadAt) -> Result<Self, Error> {
+        let mut hasher = sha2::Sha256::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut left = content.size_bytes();
+        while left > 0 {
+            let len = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+            content.read_exact_at(content.size_bytes() - left, &mut piece[..len])?;
+            hasher.update(&piece[..len]);
+            left -= size_of_len(len);
+        }
+        Ok(Sha256(hasher.finalize().into()))
     }
 
     /// The 64 hexadecimal digits alone.
