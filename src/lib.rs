@@ -1,6 +1,7 @@
 //! karat assays gold images.
 
 pub mod bytes;
+pub mod codec;
 pub mod error;
 pub mod format;
 pub mod limits;
