@@ -1,5 +1,6 @@
 //! karat assays gold images.
 
+pub mod archive;
 pub mod bytes;
 pub mod codec;
 pub mod error;
