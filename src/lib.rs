@@ -7,4 +7,5 @@ pub mod error;
 pub mod format;
 pub mod limits;
 pub mod model;
+pub mod source;
 pub mod stratum;

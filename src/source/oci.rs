@@ -1,0 +1,460 @@
+//! OCI image layout 1.1 (image-spec `image-layout.md`, `image-index.md`, `manifest.md`), and docker's manifests
+//! of schema 2, which are the same with other media types.
+//!
+//! `index.json` lists descriptors; those of one name (`io.containerd.image.name`, else
+//! `org.opencontainers.image.ref.name`) are one image for several platforms. A descriptor leads to a manifest
+//! or to another index. Every document is checked against the digest and size that named it.
+//!
+//! No images, and passed over: attestations, artifacts, descriptors of the platform `unknown/unknown`.
+//! Not read: docker's schema 1, encrypted layers, digests other than sha256.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::blobs::{Files, check_digest};
+use super::config::{Annotations, ImageConfig, parse_digest, parse_json};
+use super::{Content, Image, LayerBlob, LayerSet, OciPlatform, Options};
+use super::{info, layer_place, name_images, stratum_id};
+use crate::bytes::{self, ReadAt, size_of_len};
+use crate::error::{Error, Kind, Result, ResultExt as _};
+use crate::limits::Limits;
+use crate::model::{ImageInfo, ImageKind, ImagePath, Sha256};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: Option<String>,
+    digest: String,
+    size: u64,
+    annotations: Option<Annotations>,
+    platform: Option<RawPlatform>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct RawPlatform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+/// An index or a manifest: which of them, its members tell.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    fs_layers: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layout {
+    image_layout_version: String,
+}
+
+/// The manifest of an image.
+struct Manifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+/// One manifest that an index offers.
+struct Candidate {
+    digest: Sha256,
+    platform: Option<OciPlatform>,
+    manifest: Result<Manifest>,
+    /// Which entry of `index.json` led to it.
+    entry: usize,
+}
+
+impl Candidate {
+    fn is_absent(&self) -> bool {
+        self.manifest.as_ref().is_err_and(|error| matches!(error.kind(), Kind::NotFound(_)))
+    }
+
+    fn shown_platform(&self) -> String {
+        self.platform.as_ref().map_or_else(|| "unknown".to_owned(), OciPlatform::to_string)
+    }
+}
+
+impl Descriptor {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.annotation("io.containerd.image.name")
+            .or_else(|| self.annotation("org.opencontainers.image.ref.name"))
+    }
+
+    fn platform(&self) -> Option<OciPlatform> {
+        let raw = self.platform.as_ref()?;
+        let variant = raw.variant.clone().filter(|variant| !variant.is_empty());
+        let is_written = !raw.os.is_empty() && !raw.architecture.is_empty();
+        is_written.then(|| OciPlatform { os: raw.os.clone(), arch: raw.architecture.clone(), variant })
+    }
+
+    /// Attestations and the like, which are stored beside images in their index.
+    fn is_no_image(&self) -> bool {
+        self.annotation("vnd.docker.reference.type").is_some()
+            || self.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
+    }
+}
+
+/// All images of a layout; for each name the one of the wanted platform.
+///
+/// # Errors
+/// If the layout itself cannot be read.
+pub(super) fn images(
+    reference: &str,
+    kind: ImageKind,
+    files: &dyn Files,
+    options: &Options,
+) -> Result<Vec<Image>> {
+    let limits = &*options.limits;
+    check_layout_version(files, limits)?;
+    let json = files.read(&ImagePath::from("index.json"), limits.manifest_bytes)?;
+    let index: Document = parse_json("image index", &json).at(|| "index.json".to_owned())?;
+    let entries = index.manifests.unwrap_or_default();
+    if entries.is_empty() {
+        return Err(Error::not_found("an image; the index lists none")).at(|| "index.json".to_owned());
+    }
+    let mut named = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (name, members) in groups(&entries) {
+        let group = Group { files, options, name };
+        match group.choose(&members) {
+            Ok(chosen) => {
+                for candidate in chosen.into_iter().filter(|candidate| seen.insert(candidate.digest)) {
+                    let image = image(reference, kind, files, limits, candidate);
+                    named.push((name.map(str::to_owned), image));
+                }
+            }
+            Err(error) => named.push((name.map(str::to_owned), super::broken(reference, kind, error))),
+        }
+        limits.images.check(size_of_len(named.len()))?;
+    }
+    Ok(name_images(reference, named))
+}
+
+fn check_layout_version(files: &dyn Files, limits: &Limits) -> Result<()> {
+    let place = || "oci-layout".to_owned();
+    let json = match files.read(&ImagePath::from("oci-layout"), limits.manifest_bytes) {
+        Ok(json) => json,
+        // Some writers leave it out; the index is there or the image is not.
+        Err(error) if matches!(error.kind(), Kind::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let layout: Layout = parse_json("image layout", &json).at(place)?;
+    if layout.image_layout_version.starts_with("1.") {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("image layout version `{}`", layout.image_layout_version))).at(place)
+}
+
+/// A name, and the entries that have it with their places in the index.
+type Named<'a> = (Option<&'a str>, Vec<(usize, &'a Descriptor)>);
+
+/// Entries by name. Names keep their order; all entries without name are one.
+fn groups(entries: &[Descriptor]) -> Vec<Named<'_>> {
+    let mut groups: Vec<Named<'_>> = Vec::new();
+    let mut places = BTreeMap::new();
+    for (number, entry) in entries.iter().enumerate() {
+        let place = *places.entry(entry.name()).or_insert_with(|| {
+            groups.push((entry.name(), Vec::new()));
+            groups.len().saturating_sub(1)
+        });
+        if let Some((_, members)) = groups.get_mut(place) {
+            members.push((number, entry));
+        }
+    }
+    groups
+}
+
+/// The entries of one name.
+struct Group<'a> {
+    files: &'a dyn Files,
+    options: &'a Options,
+    name: Option<&'a str>,
+}
+
+/// What was met on the way through a group.
+#[derive(Default)]
+struct Met {
+    candidates: Vec<Candidate>,
+    indexes: BTreeSet<Sha256>,
+    manifests: BTreeSet<Sha256>,
+    /// What is there and no image, for the message when nothing else is.
+    others: Vec<String>,
+    /// Indexes that are named and cannot be read.
+    broken: Option<Error>,
+}
+
+impl Group<'_> {
+    /// The images of this group: usually one. Several, if several entries lead to the wanted platform.
+    fn choose(&self, members: &[(usize, &Descriptor)]) -> Result<Vec<Candidate>> {
+        let mut met = Met::default();
+        for (entry, descriptor) in members {
+            self.walk(descriptor, *entry, 0, &mut met)?;
+        }
+        let Met { candidates, others, broken, .. } = met;
+        let (absent, mut present): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Candidate::is_absent);
+        let wanted = &self.options.platform;
+        let rank = |c: &Candidate| c.platform.as_ref().and_then(|platform| wanted.rank(platform));
+        let platforms: BTreeSet<String> = present.iter().map(Candidate::shown_platform).collect();
+        if present.is_empty() {
+            return Err(self.nothing(absent, &others, broken));
+        }
+        match present.iter().map(rank).max().flatten() {
+            Some(best) => present.retain(|c| rank(c) == Some(best)),
+            None if platforms.len() == 1 && broken.is_none() => {}
+            None => {
+                let there: Vec<_> = platforms.into_iter().collect();
+                let error = Error::config(format!("no image for {wanted}; there are: {}", there.join(", ")))
+                    .hint(format!("choose one of them, for instance --platform {}", there.join(" or ")));
+                return Err(broken.unwrap_or(error)).at(|| self.place());
+            }
+        }
+        // Within one entry the first that fits is the image, as the specification has it.
+        let mut entries = BTreeSet::new();
+        present.retain(|c| entries.insert(c.entry));
+        Ok(present)
+    }
+
+    fn nothing(&self, absent: Vec<Candidate>, others: &[String], broken: Option<Error>) -> Error {
+        let error = match (broken, absent.into_iter().next()) {
+            (Some(error), _) => error,
+            (None, Some(first)) => {
+                let digest = first.digest;
+                first.manifest.err().unwrap_or_else(|| Error::not_found(format!("the manifest {digest}")))
+            }
+            (None, None) => Error::unsupported(format!(
+                "an index without container image; it holds: {}",
+                others.join(", ")
+            )),
+        };
+        error.at(self.place())
+    }
+
+    fn place(&self) -> String {
+        match self.name {
+            Some(name) => format!("image `{name}`"),
+            None => "index.json".to_owned(),
+        }
+    }
+
+    /// Follows a descriptor down to manifests.
+    fn walk(&self, descriptor: &Descriptor, entry: usize, depth: u64, met: &mut Met) -> Result<()> {
+        let limits = &*self.options.limits;
+        let shown =
+            || descriptor.media_type.clone().unwrap_or_else(|| "a document without media type".into());
+        if descriptor.is_no_image() {
+            met.others.push("an attestation".into());
+            return Ok(());
+        }
+        let digest = parse_digest(&descriptor.digest).at(|| self.place())?;
+        if met.manifests.contains(&digest) || met.indexes.contains(&digest) {
+            return Ok(());
+        }
+        let document = match self.document(descriptor, digest) {
+            Ok(document) => document,
+            Err(error) => {
+                let is_index = descriptor
+                    .media_type
+                    .as_deref()
+                    .is_some_and(|t| t.contains("index") || t.contains(".list."));
+                if is_index {
+                    met.broken.get_or_insert(error);
+                } else {
+                    met.manifests.insert(digest);
+                    let platform = descriptor.platform();
+                    met.candidates.push(Candidate { digest, platform, manifest: Err(error), entry });
+                }
+                return Ok(());
+            }
+        };
+        if let Some(manifests) = document.manifests {
+            met.indexes.insert(digest);
+            let depth = limits.index_depth.check(depth.saturating_add(1))?;
+            return manifests.iter().try_for_each(|below| self.walk(below, entry, depth, met));
+        }
+        met.manifests.insert(digest);
+        let (Some(config), layers) = (document.config, document.layers.unwrap_or_default()) else {
+            met.others.push(shown());
+            return Ok(());
+        };
+        if !is_image_config(config.media_type.as_deref()) {
+            met.others.push(format!("an artifact ({})", config.media_type.unwrap_or_default()));
+            return Ok(());
+        }
+        // An absent or broken configuration is told when the image is opened, if it is this one.
+        let platform = descriptor.platform().or_else(|| {
+            let json = blob(self.files, &config, limits).ok()?;
+            ImageConfig::parse(&json).ok()?.platform
+        });
+        met.candidates.push(Candidate { digest, platform, manifest: Ok(Manifest { config, layers }), entry });
+        Ok(())
+    }
+
+    /// The index or manifest that a descriptor names.
+    fn document(&self, descriptor: &Descriptor, digest: Sha256) -> Result<Document> {
+        let place = || format!("{} {digest}", if self.name.is_some() { "document" } else { "blob" });
+        let json = blob(self.files, descriptor, &self.options.limits)?;
+        let mut document: Document = parse_json("image manifest", &json).at(place)?;
+        let is_schema1 = document.schema_version == Some(1)
+            || document.fs_layers.is_some()
+            || [&descriptor.media_type, &document.media_type]
+                .into_iter()
+                .flatten()
+                .any(|t| t.starts_with("application/vnd.docker.distribution.manifest.v1+"));
+        if is_schema1 {
+            return Err(Error::unsupported("a docker manifest of schema 1")
+                .hint("copy the image with a current tool, for instance `skopeo copy --format oci`"))
+            .at(place);
+        }
+        if document.manifests.is_some() && (document.config.is_some() || document.layers.is_some()) {
+            return Err(Error::malformed(
+                "image manifest",
+                "members",
+                None,
+                "manifests beside config or layers",
+                "an index or a manifest",
+            ))
+            .at(place);
+        }
+        if let (Some(named), Some(own)) = (&descriptor.media_type, &document.media_type)
+            && named != own
+        {
+            return Err(Error::malformed(
+                "image manifest",
+                "mediaType",
+                None,
+                format!("`{own}`"),
+                format!("`{named}`, as its descriptor says"),
+            ))
+            .at(place);
+        }
+        let media_type = document.media_type.as_ref().or(descriptor.media_type.as_ref());
+        let says_index = media_type
+            .is_some_and(|t| t.ends_with(".image.index.v1+json") || t.ends_with(".manifest.list.v2+json"));
+        if says_index && document.manifests.is_none() {
+            document.manifests = Some(Vec::new());
+        }
+        Ok(document)
+    }
+}
+
+/// Whether a configuration of this media type is an image's. Manifests without any are older than artifacts.
+fn is_image_config(media_type: Option<&str>) -> bool {
+    matches!(
+        media_type,
+        None | Some(
+            "" | "application/vnd.oci.image.config.v1+json"
+                | "application/vnd.docker.container.image.v1+json"
+        )
+    )
+}
+
+/// Where a blob is in a layout.
+pub(super) fn blob_path(digest: Sha256) -> ImagePath {
+    ImagePath::new(format!("blobs/sha256/{}", digest.hex()))
+}
+
+/// Opens what a descriptor names and holds it against the descriptor's size.
+fn open_blob(files: &dyn Files, descriptor: &Descriptor, digest: Sha256) -> Result<Arc<dyn ReadAt>> {
+    let blob = files.open(&blob_path(digest))?;
+    if blob.size_bytes() != descriptor.size {
+        return Err(Error::malformed(
+            "blob",
+            "size",
+            None,
+            format!("{} bytes", blob.size_bytes()),
+            format!("{} bytes, as its descriptor says", descriptor.size),
+        )
+        .hint("the blob is cut off or another one; fetch or build it again"));
+    }
+    Ok(blob)
+}
+
+/// Reads a small blob, checked against its descriptor.
+fn blob(files: &dyn Files, descriptor: &Descriptor, limits: &Limits) -> Result<Vec<u8>> {
+    let digest = parse_digest(&descriptor.digest)?;
+    let place = || digest.to_string();
+    let blob = open_blob(files, descriptor, digest).at(place)?;
+    let bytes = bytes::read_all(&*blob, limits.manifest_bytes).at(place)?;
+    check_digest(&bytes, digest)?;
+    Ok(bytes)
+}
+
+fn image(
+    reference: &str,
+    kind: ImageKind,
+    files: &dyn Files,
+    limits: &Limits,
+    candidate: Candidate,
+) -> Image {
+    let mut info = info(reference, kind);
+    info.digest = Some(candidate.digest);
+    info.os_arch = candidate.platform.as_ref().map(OciPlatform::to_string);
+    let content = candidate
+        .manifest
+        .and_then(|manifest| layers(files, limits, &manifest, &mut info))
+        .map(|layers| Content::Layers(LayerSet { layers }));
+    Image { info, content, gaps: Vec::new() }
+}
+
+fn layers(
+    files: &dyn Files,
+    limits: &Limits,
+    manifest: &Manifest,
+    info: &mut ImageInfo,
+) -> Result<Vec<LayerBlob>> {
+    let place = || "image configuration".to_owned();
+    let json = blob(files, &manifest.config, limits).at(place)?;
+    let config = ImageConfig::parse(&json).at(place)?;
+    info.created_at = config.created_at;
+    if let Some(platform) = &config.platform {
+        info.os_arch = Some(platform.to_string());
+    }
+    let count = manifest.layers.len();
+    limits.layers.check(size_of_len(count))?;
+    config.check_layer_count(count)?;
+    let mut created_by = config.created_by.into_iter();
+    let layers = manifest.layers.iter().zip(config.diff_ids).enumerate();
+    Ok(layers
+        .map(|(number, (descriptor, diff_id))| {
+            let digest = parse_digest(&descriptor.digest);
+            LayerBlob {
+                id: stratum_id(number),
+                place: layer_place(number, count, digest.as_ref().ok()),
+                digest: digest.as_ref().ok().copied(),
+                diff_id: Some(diff_id),
+                size_bytes: descriptor.size,
+                created_by: created_by.next().flatten(),
+                blob: digest.and_then(|digest| layer_blob(files, descriptor, digest)),
+            }
+        })
+        .collect())
+}
+
+fn layer_blob(files: &dyn Files, descriptor: &Descriptor, digest: Sha256) -> Result<Arc<dyn ReadAt>> {
+    let media_type = descriptor.media_type.as_deref().unwrap_or("");
+    if media_type.ends_with("+encrypted") {
+        return Err(Error::unsupported("an encrypted layer")
+            .hint("decrypt the image first, for instance with skopeo"));
+    }
+    let is_foreign = media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
+    open_blob(files, descriptor, digest).map_err(|error| match error.kind() {
+        Kind::NotFound(_) if is_foreign => {
+            error.hint("the layer is distributed elsewhere; export the image with its foreign layers")
+        }
+        Kind::NotFound(_) => error.hint("the image was exported without this layer; export it again"),
+        _ => error,
+    })
+}
