@@ -5,6 +5,7 @@ pub mod bytes;
 pub mod codec;
 pub mod error;
 pub mod format;
+pub mod layer;
 pub mod limits;
 pub mod model;
 pub mod source;
