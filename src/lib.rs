@@ -6,6 +6,7 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod layer;
+pub mod intel;
 pub mod limits;
 pub mod model;
 pub mod source;
