@@ -1,6 +1,7 @@
 //! karat assays gold images.
 
 pub mod archive;
+pub mod baseline;
 pub mod bytes;
 pub mod codec;
 pub mod error;

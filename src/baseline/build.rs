@@ -1,0 +1,284 @@
+//! Building a baseline from host inventories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::history::{Calendar, Gathered, history_of};
+use super::vendor::is_third_party;
+use super::{
+    BASELINE_SCHEMA, Baseline, BaselinePackage, BaselineSource, HostId, HostVersion, PlatformBaseline,
+    PlatformSuites, SourceRole, joined_source, slot_of, source_of,
+};
+use crate::error::{Error, Result};
+use crate::model::{
+    Ecosystem, Inventory, OsInfo, Package, Platform, ReleaseEntry, SourcePackage, System, Time, version,
+};
+
+/// A host that a baseline is built from.
+#[derive(Debug, Clone)]
+pub struct HostInput {
+    /// Its name: the baseline stores its hash, so that no host counts twice.
+    pub id: String,
+    /// What it holds, with its releases.
+    pub inventory: Inventory,
+}
+
+/// How a baseline is built.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// What its makers call it.
+    pub name: String,
+    /// The time of the build.
+    pub as_of: Time,
+    /// Hosts that were read longer ago do not vote.
+    pub max_host_age_days: i64,
+}
+
+/// Builds a baseline from hosts. The order of the hosts does not matter; of two inventories of one host the
+/// newer counts.
+///
+/// # Errors
+/// `Config` if there is no host, a host has a required gap, names no platform or has no package, or if none is
+/// young enough to vote.
+pub fn build(hosts: &[HostInput], options: &BuildOptions) -> Result<Baseline> {
+    let hosts = one_each(hosts);
+    for host in hosts.values() {
+        check(host)?;
+    }
+    let votes =
+        |host: &HostInput| options.as_of.days_since(host.inventory.taken_at) <= options.max_host_age_days;
+    if !hosts.values().any(|host| votes(host)) {
+        return Err(Error::config(match hosts.len() {
+            0 => "a baseline needs at least one host".to_owned(),
+            n => format!("no host votes: all {n} were read more than {} days ago", options.max_host_age_days),
+        })
+        .hint("read the hosts again, or raise max_host_age_days"));
+    }
+
+    let mut platforms: BTreeMap<(Platform, Option<String>), Gathering<'_>> = BTreeMap::new();
+    let mut sources = Vec::new();
+    for (id, host) in &hosts {
+        let votes = votes(host);
+        sources.push(BaselineSource {
+            role: SourceRole::Host,
+            id: id.clone(),
+            taken_at: host.inventory.taken_at,
+            digest: host.inventory.content_id,
+            votes,
+        });
+        for (id, system) in named_systems(id, host) {
+            let Some(platform) = &system.platform else { continue };
+            let key = (platform.clone(), system.channel.clone());
+            let taken_at = host.inventory.taken_at.min(options.as_of);
+            platforms.entry(key).or_default().add(system, &id, platform, taken_at, votes);
+        }
+    }
+    sources.sort();
+    let platforms: Vec<PlatformBaseline> = platforms
+        .into_iter()
+        .map(|((platform, channel), gathering)| gathering.seal(platform, channel))
+        .collect();
+    let voting = platforms.iter().filter(|p| !p.hosts.is_empty()).map(|p| p.as_of);
+    Ok(Baseline {
+        schema: BASELINE_SCHEMA.to_owned(),
+        karat: env!("CARGO_PKG_VERSION").to_owned(),
+        name: options.name.clone(),
+        as_of: voting.max().unwrap_or(options.as_of),
+        sources,
+        platforms,
+    })
+}
+
+/// The hosts by id; of two inventories of one host the newer.
+fn one_each(hosts: &[HostInput]) -> BTreeMap<HostId, &HostInput> {
+    let mut by_id: BTreeMap<HostId, &HostInput> = BTreeMap::new();
+    for host in hosts {
+        let age = |host: &HostInput| (host.inventory.taken_at, host.inventory.content_id);
+        by_id
+            .entry(HostId::of(&host.id))
+            .and_modify(|known| {
+                if age(host) > age(known) {
+                    *known = host;
+                }
+            })
+            .or_insert(host);
+    }
+    by_id
+}
+
+/// A host that was not read whole would vote for less than it runs.
+fn check(host: &HostInput) -> Result<()> {
+    let at = |error: Error| error.at(format!("host `{}`", host.id));
+    let required: Vec<_> = host.inventory.gaps.iter().filter(|gap| gap.required).collect();
+    if let Some(gap) = required.first() {
+        let more = match required.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        let what = format!("a host with a required gap cannot vote: {}: {}{more}", gap.place, gap.reason);
+        return Err(at(Error::config(what).hint("leave it out, or read it whole")));
+    }
+    if !host.inventory.systems.iter().any(|system| system.platform.is_some()) {
+        return Err(at(Error::config("no system that names its platform was found")));
+    }
+    for system in &host.inventory.systems {
+        if system.platform.is_some() && system.packages.is_empty() {
+            return Err(at(Error::config(format!("no package was found in the system at {}", system.root))));
+        }
+    }
+    Ok(())
+}
+
+/// The systems of a host, each with the id that it votes with.
+fn named_systems<'a>(id: &HostId, host: &'a HostInput) -> Vec<(HostId, &'a System)> {
+    let systems = &host.inventory.systems;
+    let ids = systems.iter().enumerate().map(|(at, system)| match at {
+        0 => id.clone(),
+        _ => HostId::of(&format!("{}#{}", host.id, system.root)),
+    });
+    ids.zip(systems).collect()
+}
+
+/// What all systems of one platform and channel say.
+#[derive(Default)]
+struct Gathering<'a> {
+    os: Option<&'a OsInfo>,
+    hosts: BTreeSet<HostId>,
+    as_of: Option<Time>,
+    voted_as_of: Option<Time>,
+    sources: BTreeMap<(Ecosystem, String), Gathered>,
+    packages: BTreeMap<PackageKey, BTreeMap<VersionKey<'a>, BTreeSet<HostId>>>,
+}
+
+/// Ecosystem, name or slot, architecture, and whether it is a slot.
+type PackageKey = (Ecosystem, String, String, bool);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct VersionKey<'a> {
+    source_version: &'a str,
+    version: &'a str,
+    name: Option<&'a str>,
+    source: String,
+    built_using: &'a [SourcePackage],
+}
+
+impl<'a> Gathering<'a> {
+    fn add(&mut self, system: &'a System, id: &HostId, platform: &Platform, taken_at: Time, votes: bool) {
+        self.os = self.os.or(system.os.as_ref());
+        self.as_of = self.as_of.max(Some(taken_at));
+        for package in &system.packages {
+            self.note_installed(package, platform, taken_at);
+        }
+        let mut changelogs: BTreeMap<(Ecosystem, String), Vec<ReleaseEntry>> = BTreeMap::new();
+        for entry in &system.releases {
+            let (source, version) = joined_source(&entry.source, &entry.version);
+            let entry = ReleaseEntry { source: source.clone(), version, ..entry.clone() };
+            changelogs.entry((entry.ecosystem, source)).or_default().push(entry);
+        }
+        for ((ecosystem, source), entries) in changelogs {
+            self.sources.entry((ecosystem, source)).or_default().add_changelog(ecosystem, entries);
+        }
+        if votes {
+            self.voted_as_of = self.voted_as_of.max(Some(taken_at));
+            self.hosts.insert(id.clone());
+            self.vote(system, id);
+        }
+    }
+
+    fn note_installed(&mut self, package: &Package, platform: &Platform, taken_at: Time) {
+        let (source, version) = source_of(package);
+        let gathered = self.sources.entry((package.ecosystem, source.into_owned())).or_default();
+        gathered.third_party |= is_third_party(package, platform);
+        let seen = |map: &mut BTreeMap<String, Time>, version: &str| match map.get_mut(version) {
+            Some(at) => *at = taken_at.min(*at),
+            None => {
+                map.insert(version.to_owned(), taken_at);
+            }
+        };
+        seen(&mut gathered.installed, version);
+        if package.version != version && package.version.starts_with(version) {
+            seen(&mut gathered.installed_rebuilds, &package.version);
+        }
+    }
+
+    fn vote(&mut self, system: &'a System, id: &HostId) {
+        let mut chosen: BTreeMap<PackageKey, &'a Package> = BTreeMap::new();
+        for package in &system.packages {
+            let slot = slot_of(&package.name);
+            let name = slot.as_ref().map_or_else(|| package.name.clone(), ToString::to_string);
+            let key = (package.ecosystem, name, package.arch.clone(), slot.is_some());
+            let newer = |known: &Package| {
+                version::compare(package.ecosystem, source_of(package).1, source_of(known).1)
+                    .then_with(|| version::compare(package.ecosystem, &package.version, &known.version))
+                    .is_gt()
+            };
+            chosen
+                .entry(key)
+                .and_modify(|known| {
+                    if newer(known) {
+                        *known = package;
+                    }
+                })
+                .or_insert(package);
+        }
+        for (key, package) in chosen {
+            let (source, source_version) = source_of(package);
+            let version = VersionKey {
+                source_version,
+                version: &package.version,
+                name: key.3.then_some(package.name.as_str()),
+                source: source.into_owned(),
+                built_using: &package.built_using,
+            };
+            self.packages.entry(key).or_default().entry(version).or_default().insert(id.clone());
+        }
+    }
+
+    fn seal(self, platform: Platform, channel: Option<String>) -> PlatformBaseline {
+        let suites = PlatformSuites::of(&platform, self.os);
+        let base_files = self.sources.get(&(Ecosystem::Deb, "base-files".to_owned()));
+        let calendar = Calendar::new(&suites, base_files);
+        let sources = self
+            .sources
+            .into_iter()
+            .map(|((ecosystem, source), gathered)| history_of(ecosystem, &source, gathered, &calendar))
+            .filter(|history| !history.releases.is_empty())
+            .collect();
+        let packages = self.packages.into_iter().map(|(key, versions)| sealed(key, versions)).collect();
+        PlatformBaseline {
+            platform,
+            channel,
+            as_of: self.voted_as_of.or(self.as_of).unwrap_or(Time::start_of(jiff::civil::Date::MIN)),
+            hosts: self.hosts.into_iter().collect(),
+            sources,
+            packages,
+        }
+    }
+}
+
+fn sealed(key: PackageKey, versions: BTreeMap<VersionKey<'_>, BTreeSet<HostId>>) -> BaselinePackage {
+    let (ecosystem, name, arch, is_slot) = key;
+    let mut versions: Vec<_> = versions.into_iter().collect();
+    versions.sort_by(|(a, _), (b, _)| {
+        version::compare(ecosystem, b.source_version, a.source_version)
+            .then_with(|| version::compare(ecosystem, b.version, a.version))
+            .then_with(|| b.cmp(a))
+    });
+    let source = versions.first().map(|(v, _)| v.source.clone()).unwrap_or_default();
+    BaselinePackage {
+        ecosystem,
+        slot: is_slot.then(|| name.clone()),
+        name,
+        arch,
+        source,
+        versions: versions
+            .into_iter()
+            .map(|(v, hosts)| HostVersion {
+                version: v.version.to_owned(),
+                source_version: v.source_version.to_owned(),
+                name: v.name.map(str::to_owned),
+                built_using: v.built_using.to_vec(),
+                hosts: hosts.into_iter().collect(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,89 @@
+//! Loading and saving baselines. A baseline's digest is the SHA-256 of its bytes as they are stored.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::{BASELINE_SCHEMA, Baseline};
+use crate::bytes::read_stream;
+use crate::error::{Error, Result, ResultExt as _};
+use crate::limits::Limits;
+use crate::model::Sha256;
+
+/// A baseline and the digest of the bytes that it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The baseline.
+    pub baseline: Baseline,
+    /// The digest of its bytes.
+    pub digest: Sha256,
+}
+
+#[derive(serde::Deserialize)]
+struct Header {
+    schema: Option<String>,
+}
+
+impl Baseline {
+    /// The baseline as it is stored: one line of JSON and a line end, the same bytes for the same baseline.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be written, which no baseline gives cause for.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec(self).map_err(std::io::Error::from)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// Reads a stored baseline.
+    ///
+    /// # Errors
+    /// `Config` if it is another document or of another version, `Malformed` if it is damaged.
+    pub fn from_json(bytes: &[u8]) -> Result<Loaded> {
+        let schema = serde_json::from_slice::<Header>(bytes).ok().and_then(|header| header.schema);
+        match schema.as_deref() {
+            Some(BASELINE_SCHEMA) => {}
+            Some(other) => {
+                return Err(Error::config(format!("not a baseline: its schema is `{other}`")).hint(format!(
+                    "this version reads `{BASELINE_SCHEMA}`; `karat baseline build` makes one"
+                )));
+            }
+            None => {
+                return Err(Error::config("not a baseline: it is no JSON document with a schema")
+                    .hint("`karat baseline build` makes one"));
+            }
+        }
+        let baseline = serde_json::from_slice(bytes).map_err(|error| {
+            Error::malformed("baseline", "JSON", None, error.to_string(), BASELINE_SCHEMA)
+        })?;
+        Ok(Loaded { baseline, digest: Sha256::of(bytes) })
+    }
+
+    /// Loads a baseline from a file.
+    ///
+    /// # Errors
+    /// `Io` and `Limit` besides what [`Baseline::from_json`] gives, at the file's name.
+    pub fn load(path: &Path, limits: &Limits) -> Result<Loaded> {
+        let read = || -> Result<Loaded> {
+            let mut file = File::open(path)?;
+            Baseline::from_json(&read_stream(&mut file, limits.document_bytes)?)
+        };
+        read().at(|| path.display().to_string())
+    }
+
+    /// Saves the baseline to a file, whole or not at all, and gives its digest.
+    ///
+    /// # Errors
+    /// `Io` at the file's name.
+    pub fn save(&self, path: &Path) -> Result<Sha256> {
+        let write = || -> Result<Sha256> {
+            let json = self.to_json()?;
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(&json)?;
+            file.persist(path).map_err(|error| Error::from(error.error))?;
+            Ok(Sha256::of(&json))
+        };
+        write().at(|| path.display().to_string())
+    }
+}
