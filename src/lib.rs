@@ -4,6 +4,7 @@ pub mod archive;
 pub mod baseline;
 pub mod bytes;
 pub mod codec;
+pub mod drift;
 pub mod error;
 pub mod format;
 pub mod layer;

@@ -1,0 +1,338 @@
+//! One package of the image against what production has of it.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use super::patches::{Lane, known_patches, named_already, patch};
+use super::{Basis, Change, Options, PackageDrift, Patch};
+use crate::baseline::{
+    Adopted, BaselinePackage, Evidence, History, PlatformBaseline, Slot, adopt, is_backport, joined_source,
+    slot_of, source_of,
+};
+use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, System, Time, version};
+
+/// A package of the image as it is compared.
+#[derive(Debug, Clone)]
+pub(super) struct Subject<'a> {
+    pub(super) package: &'a Package,
+    pub(super) slot: Option<Slot>,
+    /// Names of older ones in the same slot, side by side installed.
+    pub(super) beside: Vec<&'a str>,
+}
+
+impl Subject<'_> {
+    /// The name under which the baseline has it.
+    pub(super) fn key(&self) -> String {
+        self.slot.as_ref().map_or_else(|| self.package.name.clone(), Slot::to_string)
+    }
+}
+
+/// The packages of a system, sorted by name and architecture; of several in one slot the newest stands for
+/// all.
+pub(super) fn subjects(system: &System) -> Vec<Subject<'_>> {
+    let mut slots: BTreeMap<(Slot, &str), Vec<&Package>> = BTreeMap::new();
+    let mut subjects = Vec::new();
+    for package in &system.packages {
+        match slot_of(&package.name) {
+            Some(slot) => slots.entry((slot, &package.arch)).or_default().push(package),
+            None => subjects.push(Subject { package, slot: None, beside: Vec::new() }),
+        }
+    }
+    for ((slot, _), mut members) in slots {
+        let order = |a: &Package, b: &Package| {
+            version::compare(a.ecosystem, source_of(a).1, source_of(b).1)
+                .then_with(|| version::compare(a.ecosystem, &a.version, &b.version))
+                .then_with(|| a.cmp(b))
+        };
+        members.sort_by(|a, b| order(a, b));
+        if let Some((newest, older)) = members.split_last() {
+            let beside = older.iter().map(|package| package.name.as_str()).collect();
+            subjects.push(Subject { package: newest, slot: Some(slot), beside });
+        }
+    }
+    subjects.sort_by(|a, b| a.package.cmp(b.package));
+    subjects
+}
+
+/// What production has of a package.
+pub(super) struct Target<'a> {
+    pub(super) basis: Basis,
+    pub(super) version: &'a str,
+    pub(super) source_version: &'a str,
+    pub(super) adopted: Option<Adopted<'a>>,
+}
+
+/// Where a package is compared: the row, the history and the versions.
+pub(super) struct Place<'a> {
+    pub(super) source: String,
+    pub(super) image: String,
+    pub(super) row: Option<&'a BaselinePackage>,
+    pub(super) history: Option<&'a History>,
+    pub(super) target: Option<Target<'a>>,
+}
+
+/// The image's version, its lane and the source: what known patches depend on.
+type PatchKey = (String, String, bool, Option<String>);
+
+/// Compares the packages of one system; remembers what it found out for sources of several packages.
+pub(super) struct Comparer<'a> {
+    against: &'a PlatformBaseline,
+    platform: Option<&'a Platform>,
+    options: &'a Options,
+    /// What the image's own changelogs say, by source.
+    own: BTreeMap<(Ecosystem, String), Vec<ReleaseEntry>>,
+    patches: BTreeMap<PatchKey, Vec<Patch>>,
+}
+
+impl<'a> Comparer<'a> {
+    pub(super) fn new(system: &'a System, against: &'a PlatformBaseline, options: &'a Options) -> Self {
+        let mut own: BTreeMap<(Ecosystem, String), Vec<ReleaseEntry>> = BTreeMap::new();
+        for entry in &system.releases {
+            let (source, version) = joined_source(&entry.source, &entry.version);
+            let entry = ReleaseEntry { version, ..entry.clone() };
+            own.entry((entry.ecosystem, source)).or_default().push(entry);
+        }
+        Comparer { against, platform: system.platform.as_ref(), options, own, patches: BTreeMap::new() }
+    }
+
+    /// How a package differs; `None` and nothing if it is at the baseline.
+    pub(super) fn compare(&mut self, subject: &Subject<'_>) -> (Option<Change>, Option<PackageDrift>) {
+        let package = subject.package;
+        let place = self.place(subject);
+        let mut found = blank(subject, &place);
+        let Some(target) = &place.target else {
+            return (Some(Change::OnlyInImage), Some(found));
+        };
+        let order = version::compare(package.ecosystem, &place.image, target.source_version);
+        let patches = self.patches(subject, &place, target);
+        let adopted = |patch: &Patch| {
+            version::compare(package.ecosystem, &patch.version, target.source_version) != Ordering::Greater
+        };
+        let (missed, arriving): (Vec<Patch>, Vec<Patch>) = patches.into_iter().partition(adopted);
+        found.arriving = arriving;
+        let another_build = order.is_eq() && self.is_another_build(package, target);
+        if order.is_lt() {
+            found.missed = missed;
+            if !found.missed.iter().any(|p| p.version == target.source_version) {
+                found.missed.insert(0, self.undated(target.source_version));
+            }
+        } else if another_build && has_newer_inside(package, target) {
+            found.missed = vec![self.rebuild(&place, target)];
+        }
+        found.change = if !found.missed.is_empty() {
+            Change::Behind
+        } else if !found.arriving.is_empty() {
+            Change::Arriving
+        } else if order.is_gt() {
+            Change::Ahead
+        } else if another_build {
+            Change::Rebuilt
+        } else {
+            return (None, None);
+        };
+        if found.change == Change::Behind {
+            self.date(&mut found, package, &place, target);
+        }
+        (Some(found.change), Some(found))
+    }
+
+    /// Where a package is compared, and with what.
+    pub(super) fn place(&self, subject: &Subject<'_>) -> Place<'a> {
+        let package = subject.package;
+        let (source, source_version) = source_of(package);
+        let row = self.row(subject);
+        let renamed = row.is_some_and(|row| row.source != source);
+        let source = row.filter(|_| renamed).map_or_else(|| source.into_owned(), |row| row.source.clone());
+        let image = if renamed { package.version.clone() } else { source_version.to_owned() };
+        let history = self.against.history(package.ecosystem, &source);
+        let share = self.options.adoption_share;
+        let adopted = row.and_then(|row| adopt(row, share, is_backport(&image)));
+        let target = match adopted {
+            Some(adopted) => Some(Target {
+                basis: if adopted.carrying < self.options.min_hosts { Basis::Weak } else { Basis::Hosts },
+                version: &adopted.version.version,
+                source_version: if renamed {
+                    &adopted.version.version
+                } else {
+                    &adopted.version.source_version
+                },
+                adopted: Some(adopted),
+            }),
+            None => self.newest_in_channel(subject, history, &image),
+        };
+        Place { source, image, row, history, target }
+    }
+
+    fn newest_in_channel(
+        &self,
+        subject: &Subject<'_>,
+        history: Option<&'a History>,
+        image: &str,
+    ) -> Option<Target<'a>> {
+        let series = subject.slot.as_ref().map(|slot| slot.series.as_str());
+        let lane = Lane { backports: is_backport(image), series };
+        let newest = history?.releases.iter().find(|release| lane.holds(release))?;
+        Some(Target {
+            basis: Basis::Channel,
+            version: &newest.version,
+            source_version: &newest.version,
+            adopted: None,
+        })
+    }
+
+    /// What hosts run of it: of the same architecture, or of `all` where the package moved there or back.
+    fn row(&self, subject: &Subject<'_>) -> Option<&'a BaselinePackage> {
+        let package = subject.package;
+        let native = &self.against.platform.arch;
+        let is_native = self.platform.is_some_and(|p| p.arch == package.arch);
+        let arch = if is_native { native } else { &package.arch };
+        let key = subject.key();
+        let row = |arch: &str| self.against.package(package.ecosystem, &key, arch);
+        row(arch).or_else(|| match arch.as_str() {
+            "all" => row(native),
+            arch if arch == native => row("all"),
+            _ => None,
+        })
+    }
+
+    /// The lane of a package that is compared with this version.
+    pub(super) fn lane<'s>(subject: &'s Subject<'_>, image: &str, target: &str) -> Lane<'s> {
+        Lane {
+            backports: is_backport(image) || is_backport(target),
+            series: subject.slot.as_ref().map(|slot| slot.series.as_str()),
+        }
+    }
+
+    pub(super) fn own_entries(&self, ecosystem: Ecosystem, source: &str) -> &[ReleaseEntry] {
+        self.own.get(&(ecosystem, source.to_owned())).map_or(&[], Vec::as_slice)
+    }
+
+    fn patches(&mut self, subject: &Subject<'_>, place: &Place<'_>, target: &Target<'_>) -> Vec<Patch> {
+        let Some(history) = place.history else { return Vec::new() };
+        let newest = history.releases.first().map(|release| release.version.as_str());
+        if newest.is_none_or(|newest| history.compare(newest, &place.image) != Ordering::Greater) {
+            return Vec::new();
+        }
+        let lane = Self::lane(subject, &place.image, target.source_version);
+        let key = (place.source.clone(), place.image.clone(), lane.backports, lane.series.map(str::to_owned));
+        if let Some(known) = self.patches.get(&key) {
+            return known.clone();
+        }
+        let own = self.own_entries(history.ecosystem, &place.source);
+        let named = named_already(history, &place.image, own);
+        let patches = known_patches(history, &place.image, lane, &named);
+        self.patches.insert(key, patches.clone());
+        patches
+    }
+
+    /// Whether the binaries are different builds. Builds of another architecture are not compared.
+    fn is_another_build(&self, package: &Package, target: &Target<'_>) -> bool {
+        target.adopted.is_some()
+            && self.platform.is_some_and(|p| *p == self.against.platform)
+            && !version::compare(package.ecosystem, &package.version, target.version).is_eq()
+    }
+
+    /// A version that hosts run and whose release nothing names.
+    fn undated(&self, version: &str) -> Patch {
+        Patch {
+            version: version.to_owned(),
+            published: None,
+            evidence: Evidence::FirstSight,
+            bounded: false,
+            not_before: None,
+            not_after: Some(self.against.as_of),
+            urgency: None,
+            security: false,
+            rebuild: false,
+            cves: Vec::new(),
+        }
+    }
+
+    fn rebuild(&self, place: &Place<'_>, target: &Target<'_>) -> Patch {
+        let known = place.history.into_iter().flat_map(|history| &history.rebuilds);
+        let known = known.into_iter().find(|release| release.version == target.version).map(patch);
+        Patch { rebuild: true, ..known.unwrap_or_else(|| self.undated(target.version)) }
+    }
+
+    /// Says since when a package is behind, and how sure that is.
+    fn date(&self, found: &mut PackageDrift, package: &Package, place: &Place<'_>, target: &Target<'_>) {
+        let behind_since = found.missed.iter().filter_map(Patch::out_by).min();
+        let is_rebuild = found.missed.iter().all(|patch| patch.rebuild);
+        let reaches = place.history.and_then(|history| history.reaches(target.source_version));
+        found.history_short = !is_rebuild
+            && reaches.is_none_or(|oldest| version::compare(package.ecosystem, &place.image, oldest).is_lt());
+        let open = |patch: &Patch| {
+            patch.published.is_none() && patch.not_before.is_none_or(|at| Some(at) < behind_since)
+        };
+        found.lower_bound = found.history_short || found.missed.iter().any(open);
+        found.behind_since = behind_since;
+        found.days_behind = behind_since.map(|at| self.options.as_of.days_since(at).max(0));
+        if found.lower_bound {
+            let of_image = self.image_version_dated(package, place);
+            let of_patches = (!found.history_short)
+                .then(|| {
+                    found
+                        .missed
+                        .iter()
+                        .map(|patch| patch.published.or(patch.not_before))
+                        .collect::<Option<Vec<Time>>>()
+                })
+                .flatten()
+                .and_then(|dates| dates.into_iter().min());
+            let earliest = of_image.max(of_patches);
+            found.behind_since_at_earliest =
+                earliest.map(|at| behind_since.map_or(at, |since| since.min(at)));
+        }
+    }
+
+    /// When the image's own version was made, as far as anything says so: no newer one was out before.
+    pub(super) fn image_version_dated(&self, package: &Package, place: &Place<'_>) -> Option<Time> {
+        let history = place.history;
+        let is_it = |v: &str| version::compare(package.ecosystem, v, &place.image).is_eq();
+        let release = history.and_then(|h| h.releases.iter().find(|r| is_it(&r.version)));
+        let other = history.and_then(|h| h.others.iter().find(|o| is_it(&o.version)));
+        let own = self.own_entries(package.ecosystem, &place.source).iter();
+        release
+            .and_then(|release| release.published.or(release.dated))
+            .or(other.and_then(|other| other.dated))
+            .or(own.filter(|entry| !entry.rebuild && is_it(&entry.version)).find_map(|entry| entry.dated))
+            .or(package.built_at)
+    }
+}
+
+fn blank(subject: &Subject<'_>, place: &Place<'_>) -> PackageDrift {
+    let package = subject.package;
+    let target = place.target.as_ref();
+    let adopted = target.and_then(|target| target.adopted.as_ref());
+    PackageDrift {
+        ecosystem: package.ecosystem,
+        name: package.name.clone(),
+        arch: package.arch.clone(),
+        source: place.source.clone(),
+        slot: subject.slot.as_ref().map(Slot::to_string),
+        change: Change::OnlyInImage,
+        basis: target.map(|target| target.basis),
+        image_version: package.version.clone(),
+        image_source_version: place.image.clone(),
+        baseline_version: target.map(|target| target.version.to_owned()),
+        baseline_source_version: target.map(|target| target.source_version.to_owned()),
+        baseline_name: adopted.and_then(|adopted| adopted.version.name.clone()),
+        behind_since: None,
+        days_behind: None,
+        lower_bound: false,
+        behind_since_at_earliest: None,
+        history_short: false,
+        missed: Vec::new(),
+        arriving: Vec::new(),
+    }
+}
+
+/// Whether production's build has a newer source built in than the image's, or one that the image's has not.
+fn has_newer_inside(package: &Package, target: &Target<'_>) -> bool {
+    let Some(adopted) = &target.adopted else { return false };
+    adopted.version.built_using.iter().any(|theirs| {
+        let mut ours = package.built_using.iter().filter(|ours| ours.name == theirs.name).peekable();
+        ours.peek().is_none()
+            || ours.all(|ours| version::compare(package.ecosystem, &ours.version, &theirs.version).is_lt())
+    })
+}

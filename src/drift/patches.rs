@@ -1,0 +1,99 @@
+//! The known patches of one source package for one image version.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use super::Patch;
+use crate::baseline::{History, Release};
+use crate::model::ReleaseEntry;
+
+/// Which releases of a history concern a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane<'a> {
+    /// Releases of the backports count too.
+    pub(super) backports: bool,
+    /// Only releases of this upstream series count: that of a slot.
+    pub(super) series: Option<&'a str>,
+}
+
+impl Lane<'_> {
+    /// Whether a release is in the lane.
+    pub(super) fn holds(&self, release: &Release) -> bool {
+        (self.backports || !release.backport) && self.series.is_none_or(|s| in_series(&release.version, s))
+    }
+}
+
+/// Whether a version (its epoch aside) is of an upstream series: `6.1.192-2` of `6.1`.
+fn in_series(version: &str, series: &str) -> bool {
+    let upstream = version.split_once(':').map_or(version, |(_, behind)| behind);
+    upstream.strip_prefix(series).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// The ids that entries at or below the image's version name, on either side.
+pub(super) fn named_already<'a>(
+    history: &'a History,
+    image: &str,
+    own: &'a [ReleaseEntry],
+) -> BTreeSet<&'a str> {
+    let at_or_below = |version: &str| history.compare(version, image) != Ordering::Greater;
+    let mut ids = BTreeSet::new();
+    let releases = history.releases.iter().map(|r| (r.version.as_str(), &r.cves));
+    let others = history.others.iter().map(|o| (o.version.as_str(), &o.cves));
+    let own = own.iter().filter(|e| !e.rebuild).map(|e| (e.version.as_str(), &e.cves));
+    for (_, cves) in releases.chain(others).chain(own).filter(|(v, c)| !c.is_empty() && at_or_below(v)) {
+        ids.extend(cves.iter().map(String::as_str));
+    }
+    ids
+}
+
+/// All releases of the lane that are newer than the image's version, newest first, with the ids of the other
+/// entries folded into the next newer release and those taken out that are named already.
+pub(super) fn known_patches(
+    history: &History,
+    image: &str,
+    lane: Lane<'_>,
+    named: &BTreeSet<&str>,
+) -> Vec<Patch> {
+    let newer = |version: &str| history.compare(version, image) == Ordering::Greater;
+    let mut others = history.others.iter().peekable();
+    let mut patches: Vec<Patch> = Vec::new();
+    for release in history.releases.iter().take_while(|r| newer(&r.version)).filter(|r| lane.holds(r)) {
+        let mut above: Vec<&String> = Vec::new();
+        while let Some(other) =
+            others.next_if(|o| history.compare(&o.version, &release.version) == Ordering::Greater)
+        {
+            above.extend(&other.cves);
+        }
+        if let Some(next_newer) = patches.last_mut() {
+            next_newer.cves.extend(above.into_iter().cloned());
+        }
+        patches.push(patch(release));
+    }
+    let rest = others.take_while(|other| newer(&other.version)).flat_map(|other| &other.cves);
+    if let Some(oldest) = patches.last_mut() {
+        oldest.cves.extend(rest.cloned());
+    }
+    for patch in &mut patches {
+        patch.cves.retain(|id| !named.contains(id.as_str()));
+        patch.cves.sort_unstable();
+        patch.cves.dedup();
+        patch.security |= !patch.cves.is_empty();
+    }
+    patches
+}
+
+/// A release as a patch.
+pub(super) fn patch(release: &Release) -> Patch {
+    Patch {
+        version: release.version.clone(),
+        published: release.published,
+        evidence: release.evidence,
+        bounded: release.bounded,
+        not_before: release.not_before,
+        not_after: release.not_after,
+        urgency: release.urgency.clone(),
+        security: release.security,
+        rebuild: false,
+        cves: release.cves.clone(),
+    }
+}
