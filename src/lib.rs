@@ -12,4 +12,5 @@ pub mod intel;
 pub mod limits;
 pub mod model;
 pub mod source;
+pub mod standard;
 pub mod stratum;
