@@ -12,5 +12,6 @@ pub mod intel;
 pub mod limits;
 pub mod model;
 pub mod source;
+pub mod report;
 pub mod standard;
 pub mod stratum;
