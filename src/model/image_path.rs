@@ -39,7 +39,7 @@ impl ImagePath {
     }
 
     /// The components, outermost first.
-    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.0.split(|b| *b == b'/').filter(|part| !part.is_empty())
     }
 

@@ -17,20 +17,6 @@ pub struct OciPlatform {
 }
 
 impl OciPlatform {
-    /// Linux on the architecture that this program was built for.
-    #[must_use]
-    pub fn host() -> Self {
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "powerpc64" => "ppc64le",
-            "loongarch64" => "loong64",
-            other => other,
-        };
-        OciPlatform { os: "linux".into(), arch: arch.into(), variant: None }
-    }
-
     /// The variant, with the one that is meant where none is written.
     fn full_variant(&self) -> &str {
         match (self.variant.as_deref().unwrap_or(""), self.arch.as_str()) {

@@ -1,0 +1,100 @@
+//! Which packages are installed at last, and since which stratum.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Gap, ImagePath, Package, StratumId};
+
+use super::super::Fact;
+use super::super::gather::Found;
+use super::super::squash::Squashed;
+
+/// A package by what only one of can be installed.
+type Key = (String, String);
+
+/// The installed packages, and a gap for each that is listed twice with different versions.
+pub(super) fn installed(squashed: &Squashed) -> (Vec<Package>, Vec<Gap>) {
+    let (packages, gaps) = join(squashed.visible());
+    (packages.into_values().collect(), gaps)
+}
+
+/// Joins databases: lists first, then the changes that are not folded into them, in the order of their paths.
+fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMap<Key, Package>, Vec<Gap>) {
+    let mut packages: BTreeMap<Key, Package> = BTreeMap::new();
+    let mut amendments = Vec::new();
+    let mut gaps = Vec::new();
+    for (path, found) in files {
+        for (_, fact) in found.iter().flat_map(|part| &part.facts) {
+            match fact {
+                Fact::Packages(list) => {
+                    for package in list {
+                        add(&mut packages, path, package, &mut gaps);
+                    }
+                }
+                Fact::Amendments(list) => amendments.extend(list.iter().map(|change| (path, change))),
+                _ => {}
+            }
+        }
+    }
+    for (path, change) in amendments {
+        let key = (change.name.clone(), change.arch.clone());
+        match &change.package {
+            Some(package) => packages.insert(key, Package { path: path.clone(), ..package.clone() }),
+            None => packages.remove(&key),
+        };
+    }
+    (packages, gaps)
+}
+
+fn add(packages: &mut BTreeMap<Key, Package>, path: &ImagePath, package: &Package, gaps: &mut Vec<Gap>) {
+    let key = (package.name.clone(), package.arch.clone());
+    match packages.get(&key) {
+        None => {
+            packages.insert(key, Package { path: path.clone(), ..package.clone() });
+        }
+        // Twice in one file is told where the file is read.
+        Some(first) if first.version == package.version || first.path == *path => {}
+        Some(first) => gaps.push(Gap {
+            place: path.to_string(),
+            reason: format!(
+                "{}:{} is listed twice: {} here, {} in {}",
+                package.name, package.arch, package.version, first.version, first.path
+            ),
+            required: true,
+        }),
+    }
+}
+
+/// Sets each package's stratum: the lowest since which its name and version are unbroken.
+pub(super) fn attribute(squashed: &Squashed, packages: &mut [Package]) {
+    let databases: BTreeSet<ImagePath> = squashed
+        .ever_found()
+        .filter_map(|(path, mut times)| {
+            times
+                .any(|found| {
+                    found
+                        .iter()
+                        .flat_map(|part| &part.facts)
+                        .any(|(_, fact)| matches!(fact, Fact::Packages(_) | Fact::Amendments(_)))
+                })
+                .then(|| path.clone())
+        })
+        .collect();
+    let states: Vec<(StratumId, BTreeMap<Key, Package>)> = squashed
+        .changes(databases.iter())
+        .into_iter()
+        .map(|stratum| {
+            let files =
+                databases.iter().filter_map(|path| Some((path, squashed.found_as_of(path, stratum)?)));
+            (stratum, join(files).0)
+        })
+        .collect();
+    for package in packages {
+        let key = (package.name.clone(), package.arch.clone());
+        let since = states
+            .iter()
+            .rev()
+            .take_while(|(_, state)| state.get(&key).is_some_and(|then| then.version == package.version))
+            .last();
+        package.stratum = since.map_or(StratumId(0), |(stratum, _)| *stratum);
+    }
+}

@@ -1,0 +1,358 @@
+//! Second visits, usually none: files that links lead to, databases with their logs.
+//!
+//! A walk shows files under their own paths. Where a collector's place is reached through a link (an admin
+//! directory that was moved, a hard link to a file of a lower stratum, a documentation directory that is
+//! another package's), and where a database has a companion, the files are visited once more, by path, and
+//! shown to the collector under the name that it knows.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::bytes::ReadAt;
+use crate::error::Result;
+use crate::limits::Limits;
+use crate::model::{Gap, ImagePath, StratumId};
+use crate::stratum::{Entry, Meta, Node, Request, Scope, Sink, Stratum, Want};
+
+use super::gather::Part;
+use super::squash::{Located, Resolved, Squashed};
+use super::{Collector, FileView, run};
+
+/// One second visit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum FollowUp {
+    /// A file that a collector knows by another path.
+    Alias { collector: usize, alias: ImagePath, real: ImagePath },
+    /// A database with its companions.
+    Companions { collector: usize, path: ImagePath, companions: Vec<(ImagePath, ImagePath)> },
+    /// A path in a part of the tree that was not walked.
+    Explore { real: ImagePath },
+}
+
+/// Makes the second visits that the collectors need, until there are none left. Every visit is made once, so
+/// it ends. What fails becomes a gap of the squashed tree.
+pub fn follow_up(
+    squashed: &mut Squashed,
+    strata: &[&dyn Stratum],
+    collectors: &[&dyn Collector],
+    limits: &Limits,
+) {
+    let mut done = BTreeSet::new();
+    loop {
+        let todo: Vec<FollowUp> =
+            needed(squashed, collectors).into_iter().filter(|f| !done.contains(f)).collect();
+        if todo.is_empty() {
+            return;
+        }
+        for visit in todo {
+            carry_out(&visit, squashed, strata, collectors, limits);
+            done.insert(visit);
+        }
+    }
+}
+
+/// The second visits that the tree as it is known asks for, sorted.
+fn needed(squashed: &mut Squashed, collectors: &[&dyn Collector]) -> BTreeSet<FollowUp> {
+    let mut needed = BTreeSet::new();
+    let mut gaps = BTreeSet::new();
+    for (index, collector) in collectors.iter().enumerate() {
+        for place in collector.places() {
+            let place = ImagePath::from(*place);
+            alias_of(squashed, index, *collector, &place, &mut needed, &mut gaps);
+            let links: Vec<&ImagePath> = squashed
+                .below(&place)
+                .filter_map(|(path, node)| matches!(node, Node::Symlink(_)).then_some(path))
+                .collect();
+            for link in links {
+                alias_of(squashed, index, *collector, link, &mut needed, &mut gaps);
+            }
+        }
+    }
+    for (path, node) in squashed.below(&ImagePath::root()) {
+        if matches!(node, Node::HardLink(_)) {
+            for (index, collector) in collectors.iter().enumerate() {
+                add_alias(squashed, index, *collector, path, path, &mut needed);
+            }
+        }
+    }
+    for (path, found) in squashed.visible() {
+        for part in found {
+            companions_of(squashed, collectors, path, part, &mut needed);
+        }
+    }
+    for gap in gaps {
+        if !squashed.gaps.contains(&gap) {
+            squashed.gaps.push(gap);
+        }
+    }
+    needed
+}
+
+/// What a place of a collector, or a link in one, leads to.
+fn alias_of(
+    squashed: &Squashed,
+    index: usize,
+    collector: &dyn Collector,
+    place: &ImagePath,
+    needed: &mut BTreeSet<FollowUp>,
+    gaps: &mut BTreeSet<Gap>,
+) {
+    match squashed.resolve(place) {
+        Resolved::File(real) if real != *place => add_alias(squashed, index, collector, place, &real, needed),
+        Resolved::Directory(real) if real != *place => {
+            for (path, node) in squashed.below(&real) {
+                if matches!(node, Node::File(_) | Node::HardLink(_))
+                    && let Some(rest) = path.below(&real)
+                {
+                    add_alias(squashed, index, collector, &place.join(rest), path, needed);
+                }
+            }
+            if squashed.partial {
+                needed.insert(FollowUp::Explore { real });
+            }
+        }
+        Resolved::Unknown(real) if real != *place => {
+            needed.insert(FollowUp::Explore { real });
+        }
+        Resolved::Loop if collector.is_required(place) => {
+            gaps.insert(Gap {
+                place: place.to_string(),
+                reason: "symbolic links lead round in circles".into(),
+                required: true,
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Asks for a file under another name, if the collector wants it by that name and has not seen it.
+fn add_alias(
+    squashed: &Squashed,
+    index: usize,
+    collector: &dyn Collector,
+    alias: &ImagePath,
+    real: &ImagePath,
+    needed: &mut BTreeSet<FollowUp>,
+) {
+    let seen = squashed.found(real).is_some_and(|parts| parts.iter().any(|p| p.collector == collector.id()));
+    let entry = Entry { path: alias.clone(), node: Node::File(Meta::default()) };
+    if !seen && collector.want(&entry) != Want::No {
+        needed.insert(FollowUp::Alias { collector: index, alias: alias.clone(), real: real.clone() });
+    }
+}
+
+fn companions_of(
+    squashed: &Squashed,
+    collectors: &[&dyn Collector],
+    path: &ImagePath,
+    part: &Part,
+    needed: &mut BTreeSet<FollowUp>,
+) {
+    let Some((index, collector)) = collectors.iter().enumerate().find(|(_, c)| c.id() == part.collector)
+    else {
+        return;
+    };
+    let companions: Vec<(ImagePath, ImagePath)> = collector
+        .companions(path)
+        .into_iter()
+        .filter_map(|companion| match squashed.resolve(&companion) {
+            Resolved::File(real) => Some((companion, real)),
+            _ => None,
+        })
+        .collect();
+    if !companions.is_empty() {
+        needed.insert(FollowUp::Companions { collector: index, path: path.clone(), companions });
+    }
+}
+
+fn carry_out(
+    visit: &FollowUp,
+    squashed: &mut Squashed,
+    strata: &[&dyn Stratum],
+    collectors: &[&dyn Collector],
+    limits: &Limits,
+) {
+    let result = match visit {
+        FollowUp::Alias { collector, alias, real } => {
+            visit_alias(squashed, strata, collectors[*collector], alias, real, limits)
+        }
+        FollowUp::Companions { collector, path, companions } => {
+            visit_companions(squashed, strata, collectors[*collector], path, companions, limits)
+        }
+        FollowUp::Explore { real } => explore(squashed, strata, real),
+    };
+    if let Err(error) = result {
+        squashed.gaps.push(Gap { place: error.place(), reason: error.reason(), required: true });
+    }
+}
+
+/// Shows a file to a collector under another name, in its own stratum and in those where an earlier file lay.
+fn visit_alias(
+    squashed: &mut Squashed,
+    strata: &[&dyn Stratum],
+    collector: &dyn Collector,
+    alias: &ImagePath,
+    real: &ImagePath,
+    limits: &Limits,
+) -> Result<()> {
+    let Some(located) = squashed.locate(real) else {
+        squashed.gaps.push(Gap {
+            place: alias.to_string(),
+            reason: "a hard link to a file that is in no layer".into(),
+            required: collector.is_required(alias),
+        });
+        return Ok(());
+    };
+    // A hard link's content lies in one stratum, and the link may have come with a higher one.
+    let since = squashed.placed(real).unwrap_or(located.stratum);
+    let earlier = squashed.earlier(real).iter().filter(|stratum| **stratum < since);
+    let mut places: Vec<(StratumId, Located)> =
+        earlier.map(|id| (*id, Located { stratum: *id, path: real.clone() })).collect();
+    places.push((since, located));
+    for (as_of, place) in places {
+        let mut part = None;
+        let gaps = open_all(strata, std::slice::from_ref(&place), &[], &mut |contents| {
+            if let [content] = contents {
+                let file = FileView { path: alias, content: *content, companions: &[], limits };
+                part = Some(run(collector, &file));
+            }
+        })?;
+        match part {
+            Some(part) => squashed.add_found(real, as_of, vec![part]),
+            None if as_of == since && gaps.is_empty() => squashed.gaps.push(gone(&place)),
+            None => {}
+        }
+        squashed.gaps.extend(gaps);
+    }
+    Ok(())
+}
+
+/// Shows a database to its collector again, together with its companions, wherever each of them lies.
+fn visit_companions(
+    squashed: &mut Squashed,
+    strata: &[&dyn Stratum],
+    collector: &dyn Collector,
+    path: &ImagePath,
+    companions: &[(ImagePath, ImagePath)],
+    limits: &Limits,
+) -> Result<()> {
+    let mut files = Vec::new();
+    for real in [path].into_iter().chain(companions.iter().map(|(_, real)| real)) {
+        match squashed.locate(real) {
+            Some(located) => files.push(located),
+            None => return Ok(()),
+        }
+    }
+    let names: Vec<ImagePath> = companions.iter().map(|(name, _)| name.clone()).collect();
+    let mut part = None;
+    let gaps = open_all(strata, &files, &[], &mut |contents| {
+        if let Some((content, rest)) = contents.split_first() {
+            let companions: Vec<(ImagePath, &dyn ReadAt)> =
+                names.iter().cloned().zip(rest.iter().copied()).collect();
+            let file = FileView { path, content: *content, companions: &companions, limits };
+            part = Some(run(collector, &file));
+        }
+    })?;
+    match (part, squashed.placed(path)) {
+        (Some(part), Some(since)) => squashed.add_found(path, since, vec![part]),
+        _ if gaps.is_empty() => files.iter().for_each(|file| squashed.gaps.push(gone(file))),
+        _ => {}
+    }
+    squashed.gaps.extend(gaps);
+    Ok(())
+}
+
+/// Learns what is at a path of a tree that was walked in part.
+fn explore(squashed: &mut Squashed, strata: &[&dyn Stratum], real: &ImagePath) -> Result<()> {
+    for stratum in strata {
+        let sink = Entries::default();
+        stratum.visit(Scope::Only(std::slice::from_ref(real)), &sink)?;
+        let (entries, gaps) = sink.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            squashed.add_entry(&entry.path, entry.node, stratum.id());
+        }
+        squashed.gaps.extend(gaps);
+    }
+    Ok(())
+}
+
+fn gone(file: &Located) -> Gap {
+    Gap {
+        place: file.path.to_string(),
+        reason: "it was there at the first visit and is gone at the second".into(),
+        required: true,
+    }
+}
+
+/// Calls `with` while all files are open: a visit inside a visit, so that none has to be copied. Returns the
+/// gaps that the visits told.
+fn open_all(
+    strata: &[&dyn Stratum],
+    files: &[Located],
+    opened: &[&dyn ReadAt],
+    with: &mut (dyn FnMut(&[&dyn ReadAt]) + Send),
+) -> Result<Vec<Gap>> {
+    let Some((file, rest)) = files.split_first() else {
+        with(opened);
+        return Ok(Vec::new());
+    };
+    let Some(stratum) = strata.get(file.stratum.index()) else {
+        return Ok(vec![gone(file)]);
+    };
+    let inner = Mutex::new((with, Ok(Vec::new())));
+    let sink = Opener {
+        path: &file.path,
+        open: &|content| {
+            let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut opened = opened.to_vec();
+            opened.push(content);
+            inner.1 = open_all(strata, rest, &opened, &mut *inner.0);
+        },
+        gaps: Mutex::default(),
+    };
+    stratum.visit(Scope::Only(std::slice::from_ref(&file.path)), &sink)?;
+    let mut gaps = sink.gaps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    gaps.extend(inner.into_inner().unwrap_or_else(PoisonError::into_inner).1?);
+    Ok(gaps)
+}
+
+/// Opens one file.
+struct Opener<'a> {
+    path: &'a ImagePath,
+    open: &'a (dyn Fn(&dyn ReadAt) + Sync),
+    gaps: Mutex<Vec<Gap>>,
+}
+
+impl Sink for Opener<'_> {
+    fn request(&self, entry: &Entry) -> Request {
+        let wanted = entry.path == *self.path && matches!(entry.node, Node::File(_));
+        Request::content(if wanted { Want::Random } else { Want::No })
+    }
+
+    fn file(&self, _entry: &Entry, content: &dyn ReadAt) {
+        (self.open)(content);
+    }
+
+    fn gap(&self, gap: Gap) {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner).push(gap);
+    }
+}
+
+/// Notes entries and reads nothing.
+#[derive(Default)]
+struct Entries {
+    seen: Mutex<(Vec<Entry>, Vec<Gap>)>,
+}
+
+impl Sink for Entries {
+    fn request(&self, entry: &Entry) -> Request {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).0.push(entry.clone());
+        Request::NOTHING
+    }
+
+    fn file(&self, _entry: &Entry, _content: &dyn ReadAt) {}
+
+    fn gap(&self, gap: Gap) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1.push(gap);
+    }
+}

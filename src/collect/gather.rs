@@ -1,0 +1,198 @@
+//! The first visit: one walk over a stratum, everything that any collector wants of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::bytes::ReadAt;
+use crate::error::Result;
+use crate::limits::Limits;
+use crate::model::{Gap, ImagePath};
+use crate::stratum::{Entry, Node, Request, Scope, Sink, Stratum, Want};
+
+use super::{Collector, Fact, FileView, Member, run};
+
+/// What one stratum says, and nothing but this stratum.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Everything that is in it, as far as it was walked.
+    pub entries: BTreeMap<ImagePath, Node>,
+    /// What files of it say.
+    pub found: BTreeMap<ImagePath, Found>,
+    /// What could not be read of it.
+    pub gaps: Vec<Gap>,
+    /// Whether only the collectors' places were looked up: then a path that is not in `entries` may exist.
+    pub partial: bool,
+}
+
+/// What one file says, a part a collector.
+pub type Found = Vec<Part>;
+
+/// What one collector found in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The collector's name.
+    pub collector: &'static str,
+    /// The facts, with the members that they came from.
+    pub facts: Vec<(Member, Fact)>,
+    /// What could not be read of the file.
+    pub gaps: Vec<Gap>,
+}
+
+/// Visits a stratum once for these collectors.
+///
+/// # Errors
+/// If the stratum as a whole cannot be believed.
+pub fn gather(
+    stratum: &dyn Stratum,
+    scope: Scope<'_>,
+    collectors: &[&dyn Collector],
+    limits: &Limits,
+) -> Result<Facts> {
+    let sink = Gatherer { collectors, limits, facts: Mutex::default() };
+    stratum.visit(scope, &sink)?;
+    let mut facts = sink.facts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    facts.partial = matches!(scope, Scope::Only(_));
+    limits.entries.check(facts.entries.len() as u64)?;
+    Ok(facts)
+}
+
+struct Gatherer<'a> {
+    collectors: &'a [&'a dyn Collector],
+    limits: &'a Limits,
+    facts: Mutex<Facts>,
+}
+
+impl Gatherer<'_> {
+    fn with<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
+        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sink for Gatherer<'_> {
+    fn request(&self, entry: &Entry) -> Request {
+        self.with(|facts| facts.insert(entry, self.limits));
+        let want = match entry.node {
+            Node::File(_) => self.collectors.iter().map(|c| c.want(entry)).max().unwrap_or(Want::No),
+            _ => Want::No,
+        };
+        Request::content(want)
+    }
+
+    fn file(&self, entry: &Entry, content: &dyn ReadAt) {
+        let mut found = Found::new();
+        for collector in self.collectors {
+            let part = match collector.want(entry) {
+                Want::No => continue,
+                Want::Head(len) => {
+                    let head = Head { content, size_bytes: content.size_bytes().min(u64::from(len)) };
+                    run(
+                        *collector,
+                        &FileView { path: &entry.path, content: &head, companions: &[], limits: self.limits },
+                    )
+                }
+                Want::Random => run(
+                    *collector,
+                    &FileView { path: &entry.path, content, companions: &[], limits: self.limits },
+                ),
+            };
+            found.push(part);
+        }
+        self.with(|facts| facts.found.insert(entry.path.clone(), found));
+    }
+
+    fn gap(&self, gap: Gap) {
+        self.with(|facts| facts.push_gap(gap, self.limits));
+    }
+}
+
+impl Facts {
+    /// Adds an entry. A path that comes again replaces what was there, with all that was below it; a
+    /// whiteout beside what it names leaves this and hides lower strata only.
+    fn insert(&mut self, entry: &Entry, limits: &Limits) {
+        if self.entries.len() as u64 > limits.entries.max {
+            return; // `gather` turns this into an error once the walk is over
+        }
+        let Some(old) = self.entries.get_mut(&entry.path) else {
+            self.entries.insert(entry.path.clone(), entry.node.clone());
+            return;
+        };
+        let was_directory = matches!(old, Node::Directory(_) | Node::Opaque);
+        match (&*old, &entry.node) {
+            (Node::Whiteout | Node::Opaque, Node::Directory(_))
+            | (Node::Directory(_), Node::Whiteout | Node::Opaque)
+            | (Node::Opaque, Node::Whiteout) => *old = Node::Opaque,
+            (_, Node::Whiteout) => {}
+            (Node::Directory(_), Node::Directory(_)) => *old = entry.node.clone(),
+            _ => {
+                *old = entry.node.clone();
+                self.found.remove(&entry.path);
+                if was_directory {
+                    remove_below(&mut self.entries, &entry.path);
+                    remove_below(&mut self.found, &entry.path);
+                }
+            }
+        }
+    }
+
+    fn push_gap(&mut self, gap: Gap, limits: &Limits) {
+        if (self.gaps.len() as u64) < limits.gaps.max {
+            self.gaps.push(gap);
+        } else if let Some(last) = self.gaps.last_mut() {
+            *last = limits_gap(last.required || gap.required, limits);
+        }
+    }
+}
+
+fn limits_gap(required: bool, limits: &Limits) -> Gap {
+    Gap {
+        place: "image".into(),
+        reason: format!("more than {} gaps; the rest is not told", limits.gaps.max),
+        required,
+    }
+}
+
+/// Everything strictly below a directory, taken out of a map of paths. In the order of bytes the paths below
+/// `a` lie together between `a/` and `a0`.
+pub(super) fn remove_below<T>(
+    map: &mut BTreeMap<ImagePath, T>,
+    directory: &ImagePath,
+) -> Vec<(ImagePath, T)> {
+    let below: Vec<ImagePath> = range_below(map, directory).map(|(path, _)| path.clone()).collect();
+    below.into_iter().filter_map(|path| map.remove_entry(&path)).collect()
+}
+
+/// Everything strictly below a directory, in order.
+pub(super) fn range_below<'m, T>(
+    map: &'m BTreeMap<ImagePath, T>,
+    directory: &ImagePath,
+) -> impl Iterator<Item = (&'m ImagePath, &'m T)> {
+    let directory = directory.clone();
+    let first = directory.join("\0");
+    map.range(first..).take_while(move |(path, _)| path.below(&directory).is_some())
+}
+
+/// The first bytes of a file.
+struct Head<'a> {
+    content: &'a dyn ReadAt,
+    size_bytes: u64,
+}
+
+impl ReadAt for Head<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        let end = offset.saturating_add(dst.len() as u64);
+        if end > self.size_bytes {
+            return Err(crate::error::Error::malformed(
+                "file",
+                "head",
+                offset,
+                format!("{} bytes wanted", dst.len()),
+                format!("{} were asked for", self.size_bytes),
+            ));
+        }
+        self.content.read_exact_at(offset, dst)
+    }
+}

@@ -1,0 +1,367 @@
+//! Joins the strata: what is visible at last, and what lower strata said before.
+//!
+//! The rules are those of the OCI image specification, "Applying changesets": a whiteout hides its path of
+//! lower strata, an opaque directory all that lower strata have in it, anything but a directory replaces what
+//! is there, a directory joins a directory. A path whose parent is a link in what lies below, and not in its
+//! own stratum, is where the link leads, as engines apply it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::model::{Gap, ImagePath, StratumId};
+use crate::stratum::Node;
+
+use super::gather::{Facts, Found, range_below, remove_below};
+
+/// All strata as one tree, with the facts of every time.
+#[derive(Debug, Clone, Default)]
+pub struct Squashed {
+    tree: BTreeMap<ImagePath, Placed>,
+    /// What the file at a path said as of each stratum that touched it; `None` once it was gone.
+    events: BTreeMap<ImagePath, Vec<Event>>,
+    /// The strata in which an earlier file lay at a path.
+    earlier: BTreeMap<ImagePath, Vec<StratumId>>,
+    /// Gaps that concern no single file.
+    pub gaps: Vec<Gap>,
+    /// Whether parts of the tree were not walked.
+    pub partial: bool,
+    pub(super) strata: u32,
+}
+
+/// A visible entry.
+#[derive(Debug, Clone)]
+struct Placed {
+    node: Node,
+    stratum: StratumId,
+    /// For a hard link: where its content lies.
+    content: Option<Box<Located>>,
+}
+
+/// Where a file's content lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Located {
+    /// The stratum.
+    pub stratum: StratumId,
+    /// The path in that stratum.
+    pub path: ImagePath,
+}
+
+/// What changed at a path in a stratum.
+#[derive(Debug, Clone)]
+struct Event {
+    stratum: StratumId,
+    found: Option<Found>,
+}
+
+/// Where a path leads through links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// To a file, with the path that it really has.
+    File(ImagePath),
+    /// To a directory.
+    Directory(ImagePath),
+    /// To nothing.
+    Nothing,
+    /// To a path of which nothing is known, since the tree was not walked there.
+    Unknown(ImagePath),
+    /// Round in circles.
+    Loop,
+}
+
+/// Joins the facts of all strata, lowest first.
+#[must_use]
+pub fn squash(strata: Vec<Facts>) -> Squashed {
+    let mut squashed = Squashed::default();
+    for facts in strata {
+        squashed.apply(facts);
+    }
+    squashed
+}
+
+impl Squashed {
+    /// Puts one more stratum on top.
+    fn apply(&mut self, facts: Facts) {
+        let id = StratumId(self.strata);
+        self.strata += 1;
+        self.partial |= facts.partial;
+        self.gaps.extend(facts.gaps);
+
+        let mut homes = Homes { own: &facts.entries, below: self, known: HashMap::new() };
+        let moved: Vec<(ImagePath, ImagePath)> = facts
+            .entries
+            .keys()
+            .filter_map(|path| {
+                let home = homes.of(path);
+                (home != *path).then(|| (path.clone(), home))
+            })
+            .collect();
+        let moved: HashMap<ImagePath, ImagePath> = moved.into_iter().collect();
+        let home = |path: ImagePath| moved.get(&path).cloned().unwrap_or(path);
+
+        for (path, node) in &facts.entries {
+            self.hide(id, moved.get(path).unwrap_or(path), node);
+        }
+        for (path, node) in facts.entries {
+            let path = home(path);
+            if node == Node::Whiteout {
+                continue;
+            }
+            let content = match &node {
+                Node::HardLink(target) => {
+                    let target = moved.get(target).unwrap_or(target);
+                    self.locate(target).map(Box::new)
+                }
+                _ => None,
+            };
+            self.tree.insert(path, Placed { node, stratum: id, content });
+        }
+        // A hard link may come before its target in the order of paths, and after it in the layer.
+        self.locate_links(id);
+        for (path, found) in facts.found {
+            self.events.entry(home(path)).or_default().push(Event { stratum: id, found: Some(found) });
+        }
+    }
+
+    /// Hides what an entry of a higher stratum hides of this tree.
+    fn hide(&mut self, by: StratumId, path: &ImagePath, node: &Node) {
+        let is_directory = |placed: &Placed| matches!(placed.node, Node::Directory(_) | Node::Opaque);
+        let old = self.tree.get(path);
+        match node {
+            Node::Directory(_) => {
+                if old.is_some_and(|old| !is_directory(old)) {
+                    self.remove(by, path);
+                }
+            }
+            Node::Opaque => {
+                if old.is_some_and(|old| !is_directory(old)) {
+                    self.remove(by, path);
+                }
+                self.remove_below(by, path);
+            }
+            Node::Whiteout => {
+                self.remove(by, path);
+                self.remove_below(by, path);
+            }
+            Node::File(_) | Node::Symlink(_) | Node::HardLink(_) | Node::Special => {
+                let has_below = old.is_none_or(is_directory);
+                self.remove(by, path);
+                if has_below {
+                    self.remove_below(by, path);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, by: StratumId, path: &ImagePath) {
+        if let Some(old) = self.tree.remove(path) {
+            self.removed(by, path, &old);
+        }
+    }
+
+    fn remove_below(&mut self, by: StratumId, path: &ImagePath) {
+        for (path, old) in remove_below(&mut self.tree, path) {
+            self.removed(by, &path, &old);
+        }
+    }
+
+    fn removed(&mut self, by: StratumId, path: &ImagePath, old: &Placed) {
+        if matches!(old.node, Node::File(_) | Node::HardLink(_)) {
+            self.earlier.entry(path.clone()).or_default().push(old.stratum);
+        }
+        if let Some(events) = self.events.get_mut(path) {
+            events.push(Event { stratum: by, found: None });
+        }
+    }
+
+    fn locate_links(&mut self, id: StratumId) {
+        let open: Vec<(ImagePath, ImagePath)> = self
+            .tree
+            .iter()
+            .filter_map(|(path, placed)| match &placed.node {
+                Node::HardLink(target) if placed.stratum == id && placed.content.is_none() => {
+                    Some((path.clone(), target.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        for (path, target) in open {
+            let content = self.locate(&target).map(Box::new);
+            if let Some(placed) = self.tree.get_mut(&path) {
+                placed.content = content;
+            }
+        }
+    }
+
+    /// Where the content of the file at a real path lies: its own stratum, or where its hard link leads.
+    #[must_use]
+    pub fn locate(&self, path: &ImagePath) -> Option<Located> {
+        let placed = self.tree.get(path)?;
+        match &placed.node {
+            Node::File(_) => Some(Located { stratum: placed.stratum, path: path.clone() }),
+            Node::HardLink(_) => placed.content.as_deref().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The stratum that put what is visible at a real path there.
+    #[must_use]
+    pub fn placed(&self, path: &ImagePath) -> Option<StratumId> {
+        self.tree.get(path).map(|placed| placed.stratum)
+    }
+
+    /// The strata in which an earlier file lay at a real path, lowest first.
+    #[must_use]
+    pub fn earlier(&self, path: &ImagePath) -> &[StratumId] {
+        self.earlier.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is visible at a real path.
+    #[must_use]
+    pub fn node(&self, path: &ImagePath) -> Option<&Node> {
+        self.tree.get(path).map(|placed| &placed.node)
+    }
+
+    /// Everything visible strictly below a real path, in order.
+    pub fn below(&self, directory: &ImagePath) -> impl Iterator<Item = (&ImagePath, &Node)> {
+        range_below(&self.tree, directory).map(|(path, placed)| (path, &placed.node))
+    }
+
+    /// What the file at a real path says at last.
+    #[must_use]
+    pub fn found(&self, path: &ImagePath) -> Option<&Found> {
+        self.events.get(path)?.last()?.found.as_ref()
+    }
+
+    /// All files that say something at last, in order of their real paths.
+    pub fn visible(&self) -> impl Iterator<Item = (&ImagePath, &Found)> {
+        self.events.iter().filter_map(|(path, events)| Some((path, events.last()?.found.as_ref()?)))
+    }
+
+    /// What the file at a real path said once strata up to and including this one were applied.
+    #[must_use]
+    pub fn found_as_of(&self, path: &ImagePath, stratum: StratumId) -> Option<&Found> {
+        let events = self.events.get(path)?;
+        events.iter().rev().find(|event| event.stratum <= stratum)?.found.as_ref()
+    }
+
+    /// The strata that changed what any of these paths say, lowest first.
+    pub fn changes<'p>(&self, paths: impl Iterator<Item = &'p ImagePath>) -> Vec<StratumId> {
+        let mut strata: Vec<StratumId> =
+            paths.filter_map(|path| self.events.get(path)).flatten().map(|event| event.stratum).collect();
+        strata.sort_unstable();
+        strata.dedup();
+        strata
+    }
+
+    /// All paths that ever said something.
+    pub fn ever_found(&self) -> impl Iterator<Item = (&ImagePath, impl Iterator<Item = &Found>)> {
+        self.events.iter().map(|(path, events)| (path, events.iter().filter_map(|e| e.found.as_ref())))
+    }
+
+    /// Adds what a second visit of one stratum found at a real path; a part of a collector that is there
+    /// already is replaced.
+    pub(super) fn add_found(&mut self, path: &ImagePath, stratum: StratumId, found: Found) {
+        let events = self.events.entry(path.clone()).or_default();
+        let at = match events.iter().position(|event| event.stratum >= stratum) {
+            Some(at) if events[at].stratum == stratum && events[at].found.is_some() => at,
+            Some(at) => {
+                events.insert(at, Event { stratum, found: Some(Found::new()) });
+                at
+            }
+            None => {
+                events.push(Event { stratum, found: Some(Found::new()) });
+                events.len() - 1
+            }
+        };
+        let parts = events[at].found.get_or_insert_default();
+        for part in found {
+            parts.retain(|old| old.collector != part.collector);
+            parts.push(part);
+        }
+    }
+
+    /// Adds an entry of a tree that was walked in part.
+    pub(super) fn add_entry(&mut self, path: &ImagePath, node: Node, stratum: StratumId) {
+        if self.partial && !matches!(node, Node::Whiteout) {
+            self.tree.entry(path.clone()).or_insert(Placed { node, stratum, content: None });
+        }
+    }
+
+    /// Follows links from a path to what it names. Up to 40 links, as Linux does; `..` and absolute targets
+    /// stay inside the root.
+    #[must_use]
+    pub fn resolve(&self, path: &ImagePath) -> Resolved {
+        let mut todo: Vec<Vec<u8>> = path.components().map(<[u8]>::to_vec).rev().collect();
+        let mut at = ImagePath::root();
+        let mut hops = 0;
+        let mut unknown = false;
+        while let Some(part) = todo.pop() {
+            if part == b".." {
+                at = at.parent();
+                continue;
+            }
+            let next = at.join(&part);
+            match self.tree.get(&next).map(|placed| &placed.node) {
+                Some(Node::Symlink(target)) => {
+                    hops += 1;
+                    if hops > 40 {
+                        return Resolved::Loop;
+                    }
+                    if target.first() == Some(&b'/') {
+                        at = ImagePath::root();
+                    }
+                    let parts = target.split(|b| *b == b'/').filter(|p| !matches!(*p, b"" | b"."));
+                    todo.extend(parts.map(<[u8]>::to_vec).rev());
+                }
+                Some(Node::File(_) | Node::HardLink(_)) if todo.is_empty() => return Resolved::File(next),
+                Some(Node::Directory(_) | Node::Opaque) => at = next,
+                Some(_) => return Resolved::Nothing,
+                None => {
+                    unknown = true;
+                    at = next;
+                }
+            }
+        }
+        match unknown {
+            false => Resolved::Directory(at),
+            true if self.below(&at).next().is_some() => Resolved::Directory(at),
+            true if self.partial => Resolved::Unknown(at),
+            true => Resolved::Nothing,
+        }
+    }
+}
+
+/// Where the entries of a stratum really go.
+struct Homes<'a> {
+    own: &'a BTreeMap<ImagePath, Node>,
+    below: &'a Squashed,
+    known: HashMap<ImagePath, ImagePath>,
+}
+
+impl Homes<'_> {
+    fn of(&mut self, path: &ImagePath) -> ImagePath {
+        match path.is_root() {
+            true => path.clone(),
+            false => self.of_directory(&path.parent()).join(path.name()),
+        }
+    }
+
+    /// A directory that holds entries of this stratum: itself, if the stratum has it as a directory or
+    /// nothing below says otherwise; else where the link at its place leads.
+    fn of_directory(&mut self, directory: &ImagePath) -> ImagePath {
+        if directory.is_root() {
+            return directory.clone();
+        }
+        if let Some(home) = self.known.get(directory) {
+            return home.clone();
+        }
+        let mut home = self.of(directory);
+        if !matches!(self.own.get(directory), Some(Node::Directory(_) | Node::Opaque))
+            && matches!(self.below.node(&home), Some(Node::Symlink(_)))
+            && let Resolved::Directory(real) | Resolved::Unknown(real) = self.below.resolve(&home)
+        {
+            home = real;
+        }
+        self.known.insert(directory.clone(), home.clone());
+        home
+    }
+}

@@ -1,0 +1,122 @@
+//! Package managers that are recognised by their databases and not read yet: each is a gap with its name, so
+//! that an image that holds one is never called clean.
+
+use crate::error::Result;
+use crate::model::ImagePath;
+use crate::stratum::{Entry, Want};
+
+use super::{Collector, FileView, Needs, Out};
+
+/// Recognises databases of other package managers.
+pub(super) struct Unread;
+
+/// A package manager, where its database is, and whether an image can pass without it being read.
+struct Manager {
+    name: &'static str,
+    database: &'static str,
+    required: bool,
+}
+
+const fn system(name: &'static str, database: &'static str) -> Manager {
+    Manager { name, database, required: true }
+}
+
+const fn application(name: &'static str, database: &'static str) -> Manager {
+    Manager { name, database, required: false }
+}
+
+/// A database is a file or a directory; of a directory any file below it counts.
+const MANAGERS: &[Manager] = &[
+    system("rpm", "var/lib/rpm/Packages"),
+    system("rpm", "var/lib/rpm/Packages.db"),
+    system("rpm", "var/lib/rpm/rpmdb.sqlite"),
+    system("rpm", "usr/lib/sysimage/rpm/Packages"),
+    system("rpm", "usr/lib/sysimage/rpm/Packages.db"),
+    system("rpm", "usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    system("rpm", "usr/share/rpm/Packages"),
+    system("rpm", "usr/share/rpm/Packages.db"),
+    system("rpm", "usr/share/rpm/rpmdb.sqlite"),
+    system("rpm (as a manifest)", "var/lib/rpmmanifest/container-manifest-2"),
+    system("apk", "lib/apk/db/installed"),
+    system("apk", "usr/lib/apk/db/installed"),
+    system("pacman", "var/lib/pacman/local"),
+    system("opkg", "usr/lib/opkg/status"),
+    system("opkg", "var/lib/opkg/status"),
+    system("portage", "var/db/pkg"),
+    system("xbps", "var/db/xbps"),
+    system("nix", "nix/var/nix/db/db.sqlite"),
+    system("guix", "var/guix/db/db.sqlite"),
+    system("chisel", "var/lib/chisel/manifest.wall"),
+    system("swupd", "usr/share/clear/bundles"),
+    application("snap", "var/lib/snapd/state.json"),
+    application("flatpak", "var/lib/flatpak/app"),
+    application("homebrew", "home/linuxbrew/.linuxbrew/Cellar"),
+];
+
+const PLACES: [&str; MANAGERS.len()] = {
+    let mut places = [""; MANAGERS.len()];
+    let mut i = 0;
+    while i < places.len() {
+        places[i] = MANAGERS[i].database;
+        i += 1;
+    }
+    places
+};
+
+fn manager(path: &ImagePath) -> Option<&'static Manager> {
+    MANAGERS.iter().find(|m| match path.as_bytes().strip_prefix(m.database.as_bytes()) {
+        Some(rest) => rest.is_empty() || rest.first() == Some(&b'/'),
+        None => false,
+    })
+}
+
+impl Collector for Unread {
+    fn id(&self) -> &'static str {
+        "unread"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn serves(&self) -> Needs {
+        Needs::OS_PACKAGES
+    }
+
+    fn places(&self) -> &'static [&'static str] {
+        &PLACES
+    }
+
+    fn want(&self, entry: &Entry) -> Want {
+        match manager(&entry.path) {
+            Some(_) => Want::Head(0),
+            None => Want::No,
+        }
+    }
+
+    fn collect(&self, file: &FileView<'_>, out: &mut Out<'_>) -> Result<()> {
+        if let Some(manager) = manager(file.path) {
+            let place = ImagePath::from(manager.database).to_string();
+            let reason = format!("packages of {}: recognised, not read by this version", manager.name);
+            out.gap_at(place, reason, manager.required);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stratum::{Meta, Node};
+
+    #[test]
+    fn databases_are_known_by_path() {
+        let want = |path: &str| {
+            Unread.want(&Entry { path: ImagePath::from(path), node: Node::File(Meta::default()) }) != Want::No
+        };
+        assert!(want("lib/apk/db/installed"));
+        assert!(want("var/lib/pacman/local/bash-5.2-1/desc"));
+        assert!(!want("lib/apk/db/installed.new"));
+        assert!(!want("srv/lib/apk/db/installed"));
+    }
+}

@@ -1,0 +1,272 @@
+//! From what the user named to inventories: open, visit every stratum in parallel, squash, follow up, assemble.
+
+mod slots;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+
+use crate::collect::{Collector, Facts, Needs, assemble, follow_up, gather, squash};
+use crate::error::{Error, Result, ResultExt};
+use crate::layer;
+use crate::limits::Limits;
+use crate::model::inventory::INVENTORY_SCHEMA;
+use crate::model::{Coverage, Gap, ImageInfo, ImagePath, Inventory, Sha256, StratumInfo, System, Time};
+use crate::source::{self, Content, Image, LayerSet};
+use crate::stratum::{Scope, Stratum};
+
+use slots::Slots;
+
+/// How to scan.
+#[derive(Clone)]
+pub struct Options {
+    /// How images are opened.
+    pub source: source::Options,
+    /// How layers are read.
+    pub layer: layer::Options,
+    /// What is looked for.
+    pub needs: Needs,
+    /// Who looks.
+    pub collectors: &'static [&'static dyn Collector],
+    /// At most so many strata are read at once.
+    pub threads: usize,
+    /// The time that the inventories bear.
+    pub taken_at: Time,
+}
+
+impl Options {
+    fn limits(&self) -> &Limits {
+        &self.source.limits
+    }
+
+    /// The collectors that serve what is needed.
+    fn collectors(&self) -> Vec<&'static dyn Collector> {
+        self.collectors.iter().copied().filter(|c| self.needs.any(c.serves())).collect()
+    }
+}
+
+/// Scans several images, at most `threads` of them and of their strata at once. One result a reference, in
+/// their order; each reference may hold several images.
+#[must_use]
+pub fn scan_all(references: &[String], options: &Options) -> Vec<Result<Vec<Inventory>>> {
+    let slots = Slots::new(options.threads);
+    in_parallel(references.len(), options.threads, |i| scan_one(&references[i], options, &slots))
+}
+
+/// Scans one reference.
+///
+/// # Errors
+/// If it does not lead to an image of any known kind. What is wrong inside an image is a gap of its inventory.
+pub fn scan(reference: &str, options: &Options) -> Result<Vec<Inventory>> {
+    scan_one(reference, options, &Slots::new(options.threads))
+}
+
+fn scan_one(reference: &str, options: &Options, slots: &Slots) -> Result<Vec<Inventory>> {
+    let images = source::open(reference, &options.source).at(|| reference.to_string())?;
+    Ok(images.into_iter().map(|image| inventory(image, options, slots)).collect())
+}
+
+/// The inventory of one opened image.
+fn inventory(image: Image, options: &Options, slots: &Slots) -> Inventory {
+    let Image { info, content, gaps } = image;
+    let mut inventory = empty(info, options.taken_at, gaps);
+    match content {
+        Ok(Content::Layers(set)) => layers(&mut inventory, set, options, slots),
+        Ok(Content::Directory(stratum)) => directory(&mut inventory, stratum.as_ref(), options, slots),
+        Ok(Content::Document(bytes)) => match document(&bytes) {
+            Ok(read) => {
+                inventory = Inventory {
+                    image: ImageInfo {
+                        kind: inventory.image.kind,
+                        reference: inventory.image.reference,
+                        ..read.image.clone()
+                    },
+                    ..read
+                };
+            }
+            Err(error) => inventory.gaps.push(required(&error)),
+        },
+        Err(error) => inventory.gaps.push(required(&error)),
+    }
+    seal(inventory)
+}
+
+fn empty(image: ImageInfo, taken_at: Time, gaps: Vec<Gap>) -> Inventory {
+    Inventory {
+        schema: INVENTORY_SCHEMA.into(),
+        karat: env!("CARGO_PKG_VERSION").into(),
+        taken_at,
+        content_id: Sha256([0; 32]),
+        image,
+        systems: Vec::new(),
+        strata: Vec::new(),
+        coverage: Vec::new(),
+        gaps,
+    }
+}
+
+fn required(error: &Error) -> Gap {
+    let place = match error.place() {
+        place if place.is_empty() => "image".into(),
+        place => place,
+    };
+    let hint = error.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    Gap { place, reason: format!("{}{hint}", error.reason()), required: true }
+}
+
+fn layers(inventory: &mut Inventory, set: LayerSet, options: &Options, slots: &Slots) {
+    let places: Vec<String> = set.layers.iter().map(|layer| layer.place.clone()).collect();
+    inventory.strata = set
+        .layers
+        .iter()
+        .map(|l| StratumInfo { id: l.id, digest: l.digest, created_by: l.created_by.clone() })
+        .collect();
+    let strata = layer::strata(set, &options.layer);
+    let strata: Vec<&dyn Stratum> = strata.iter().map(AsRef::as_ref).collect();
+    let facts = gather_all(&strata, options, slots);
+    let mut believed = Vec::with_capacity(facts.len());
+    for (place, facts) in places.into_iter().zip(facts) {
+        let read = facts.is_ok();
+        believed.push(facts.unwrap_or_else(|error| {
+            inventory.gaps.push(required(&error.at(place.clone())));
+            Facts::default()
+        }));
+        inventory.coverage.push(Coverage { place, kind: "layer".into(), role: "root".into(), read });
+    }
+    finish(inventory, believed, &strata, options);
+}
+
+/// Reads all layers, the largest first, so that the longest does not come last and alone.
+fn gather_all(strata: &[&dyn Stratum], options: &Options, slots: &Slots) -> Vec<Result<Facts>> {
+    let collectors = options.collectors();
+    let mut order: Vec<usize> = (0..strata.len()).collect();
+    order.sort_by_key(|i| (std::cmp::Reverse(strata[*i].size_bytes()), *i));
+    let mut facts = in_parallel(order.len(), options.threads, |i| {
+        let _slot = slots.take();
+        (order[i], gather(strata[order[i]], Scope::All, &collectors, options.limits()))
+    });
+    facts.sort_by_key(|(i, _)| *i);
+    facts.into_iter().map(|(_, facts)| facts).collect()
+}
+
+fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, options: &Options, slots: &Slots) {
+    let collectors = options.collectors();
+    let mut places: Vec<ImagePath> =
+        collectors.iter().flat_map(|c| c.places()).map(|place| ImagePath::from(*place)).collect();
+    places.sort();
+    places.dedup();
+    let facts = {
+        let _slot = slots.take();
+        gather(stratum, Scope::Only(&places), &collectors, options.limits())
+    };
+    let read = facts.is_ok();
+    let facts = facts.unwrap_or_else(|error| {
+        inventory.gaps.push(required(&error));
+        Facts::default()
+    });
+    inventory.coverage.push(Coverage {
+        place: "/".into(),
+        kind: "directory".into(),
+        role: "root".into(),
+        read,
+    });
+    finish(inventory, vec![facts], &[stratum], options);
+}
+
+/// Joins the facts of all strata into the inventory's system.
+fn finish(inventory: &mut Inventory, facts: Vec<Facts>, strata: &[&dyn Stratum], options: &Options) {
+    if options.needs == Needs::NONE {
+        inventory.gaps.push(Gap {
+            place: "image".into(),
+            reason: "nothing was looked for: only digests were checked".into(),
+            required: true,
+        });
+        return;
+    }
+    let mut squashed = squash(facts);
+    follow_up(&mut squashed, strata, &options.collectors(), options.limits());
+    let assembled = assemble(&squashed, options.needs);
+    inventory.gaps.extend(assembled.gaps);
+    inventory.coverage.extend(assembled.coverage);
+    if assembled.system.os.is_some() || !assembled.system.packages.is_empty() {
+        inventory.systems.push(assembled.system);
+    }
+}
+
+/// Reads an inventory that karat wrote.
+///
+/// # Errors
+/// `Malformed` if it is none, or of a schema that this version does not know.
+pub fn document(bytes: &[u8]) -> Result<Inventory> {
+    let malformed = |found: String| {
+        Error::malformed("inventory", "document", None, found, format!("`{INVENTORY_SCHEMA}` in JSON"))
+            .hint("make one with `karat inventory IMAGE -o json`")
+    };
+    let inventory: Inventory = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    match inventory.schema == INVENTORY_SCHEMA {
+        true => Ok(inventory),
+        false => Err(malformed(format!("`{}`", inventory.schema))),
+    }
+}
+
+/// Sorts what is a list and gives the inventory its id.
+fn seal(mut inventory: Inventory) -> Inventory {
+    inventory.gaps.sort();
+    inventory.gaps.dedup();
+    inventory.coverage.sort();
+    inventory.content_id = content_id(&inventory.systems, &inventory.gaps);
+    inventory
+}
+
+/// The hash of what an image holds: its systems without their strata and release histories, and its gaps.
+fn content_id(systems: &[System], gaps: &[Gap]) -> Sha256 {
+    #[derive(Serialize)]
+    struct Held<'a> {
+        systems: Vec<System>,
+        gaps: &'a [Gap],
+    }
+    let systems = systems
+        .iter()
+        .cloned()
+        .map(|mut system| {
+            system.releases.clear();
+            system.packages.iter_mut().for_each(|package| package.stratum = Default::default());
+            system
+        })
+        .collect();
+    // Serialising plain data to memory cannot fail.
+    Sha256::of(&serde_json::to_vec(&Held { systems, gaps }).unwrap_or_default())
+}
+
+/// Runs `work` for 0..count on at most `threads` threads; results in order.
+fn in_parallel<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let workers = threads.clamp(1, count.max(1));
+    if workers == 1 {
+        return (0..count).map(work).collect();
+    }
+    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers)
+            .map(|_| {
+                let (next, work) = (next.clone(), &work);
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        if i >= count {
+                            return mine;
+                        }
+                        mine.push((i, work(i)));
+                    }
+                })
+            })
+            .collect();
+        handles
+            .into_iter()
+            .flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    results.sort_by_key(|(i, _)| *i);
+    results.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,5 @@
+//! Everything that the crate promises, seen from outside.
+
+mod central_types;
+mod house;
+mod memory;
