@@ -69,6 +69,7 @@ pub enum ErrorFlag {
     /// It is not.
     Ok,
     /// It has to be installed again.
+    #[serde(rename = "reinstreq")]
     ReinstReq,
 }
 
