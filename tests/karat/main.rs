@@ -3,3 +3,6 @@
 mod central_types;
 mod house;
 mod memory;
+mod mutate;
+mod tools;
+mod versions;
