@@ -8,9 +8,10 @@
 //! ```
 //!
 //! The reading is that of dpkg's own parser: names in any case, a name once a stanza, white space trimmed
-//! around values. A line of nothing but spaces and tabs continues a value and ends no stanza, as in dpkg,
-//! which only warns of it. Read more freely than by dpkg: lines that start with `#` are comments, and a line
-//! of a carriage return alone is empty. Signatures around a stanza are not read.
+//! around values. A line of nothing but white space continues a value and ends no stanza, as in dpkg, which
+//! only warns of it. Read more freely than by dpkg: lines that start with `#` are comments, and in a stanza
+//! whose first line ends with a carriage return so may the empty line that ends it. Signatures around a stanza
+//! are not read.
 #![cfg_attr(
     not(test),
     deny(
@@ -113,8 +114,9 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn is_empty(&self) -> bool {
-        matches!(self.text, b"" | b"\r")
+    /// Whether this line ends the stanza that starts with `first`.
+    fn ends(&self, first: &Line<'_>) -> bool {
+        self.text.is_empty() || (self.text == b"\r" && first.text.ends_with(b"\r"))
     }
 
     fn is_comment(&self) -> bool {
@@ -122,7 +124,7 @@ impl Line<'_> {
     }
 
     fn is_continuation(&self) -> bool {
-        self.text.first().is_some_and(|b| is_space(*b)) && !self.is_empty()
+        self.text.first().is_some_and(|b| is_space(*b))
     }
 }
 
@@ -181,7 +183,7 @@ impl<'a> Stanzas<'a> {
                 }
             }
             match self.next_line() {
-                Some(next) if next.is_empty() => break,
+                Some(next) if next.ends(&first) => break,
                 Some(next) => line = next,
                 None => break,
             }
@@ -305,6 +307,7 @@ mod tests {
     #[test]
     fn carriage_returns_do_not_join_stanzas() {
         assert_eq!(read("A: 1\r\n\r\nB: 2\r\n"), [fields(&[("A", "1")]), fields(&[("B", "2")])]);
+        assert_eq!(read("A: 1\n\r\nB: 2\n"), [fields(&[("A", "1"), ("B", "2")])]);
     }
 
     #[test]

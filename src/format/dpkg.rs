@@ -254,13 +254,18 @@ fn word<T: Copy>(table: &[(&str, T)], word: Option<&[u8]>) -> Option<T> {
     table.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value)
 }
 
-/// The version, with the Revision field that dpkg wrote until 1995 and still reads; empty if there is none.
+/// The version, with what a Revision field behind it adds, which dpkg wrote until 1995 and still reads; empty if
+/// there is none.
 fn version(stanza: &Stanza<'_>) -> Result<String> {
-    let Some(mut version) = stanza.text("Version") else { return Ok(String::new()) };
-    deb::check_readable(&version)?;
-    for name in ["Revision", "Package-Revision", "Package_Revision"] {
-        if let Some(revision) = stanza.text(name) {
-            version = format!("{version}-{revision}");
+    let mut version = String::new();
+    for field in stanza.fields() {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
+        let value = String::from_utf8_lossy(field.value);
+        if is("Version") && !value.is_empty() {
+            deb::check_readable(&value)?;
+            version = value.into_owned();
+        } else if (is("Revision") || is("Package-Revision") || is("Package_Revision")) && !value.is_empty() {
+            version = format!("{version}-{value}");
         }
     }
     Ok(version)
