@@ -1,8 +1,10 @@
 //! karat assays gold images.
 
 pub mod archive;
+pub mod audit;
 pub mod baseline;
 pub mod bytes;
+pub mod cli;
 pub mod codec;
 pub mod collect;
 pub mod drift;
@@ -12,6 +14,7 @@ pub mod intel;
 pub mod layer;
 pub mod limits;
 pub mod model;
+pub mod render;
 pub mod report;
 pub mod scan;
 pub mod source;

@@ -1,3 +1,7 @@
-//! The command `karat`.
+//! The command `karat`: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    karat::cli::main()
+}

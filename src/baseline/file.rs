@@ -1,7 +1,7 @@
 //! Loading and saving baselines. A baseline's digest is the SHA-256 of its bytes as they are stored.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use super::{BASELINE_SCHEMA, Baseline};
@@ -18,6 +18,9 @@ pub struct Loaded {
     /// The digest of its bytes.
     pub digest: Sha256,
 }
+
+/// The schema stands in so many first bytes.
+const HEAD_BYTES: u64 = 256;
 
 #[derive(serde::Deserialize)]
 struct Header {
@@ -57,6 +60,19 @@ impl Baseline {
             Error::malformed("baseline", "JSON", None, error.to_string(), BASELINE_SCHEMA)
         })?;
         Ok(Loaded { baseline, digest: Sha256::of(bytes) })
+    }
+
+    /// Whether a file is a stored baseline, whole or not: a regular file that begins like one.
+    #[must_use]
+    pub fn is_stored(path: &Path) -> bool {
+        let head = || -> std::io::Result<Vec<u8>> {
+            let mut head = Vec::new();
+            if std::fs::metadata(path)?.is_file() {
+                File::open(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
+            }
+            Ok(head)
+        };
+        head().is_ok_and(|head| String::from_utf8_lossy(&head).contains("\"karat-baseline/"))
     }
 
     /// Loads a baseline from a file.

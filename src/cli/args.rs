@@ -1,0 +1,270 @@
+//! The command line as typed. Parsing does nothing else.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Time;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Assays gold images: how far each has drifted from patched production, since when, and whether it passes.
+#[derive(Debug, Parser)]
+#[command(name = "karat", version, about, styles = STYLES, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes: 0 all pass; 1 an image failed (drifted or unsupported); 2 no verdict was possible (usage, \
+baseline, standard, no such image); 3 incomplete: something inside an image could not be read. Over several \
+images the worst wins: 2, 1, 3, 0.")]
+pub(super) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// What every command takes.
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Say less: no progress, no hints.
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+
+    /// Say more: every package that is behind, every patch, every gap.
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+
+    /// When to colour what is printed.
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN")]
+    pub(super) color: Color,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Hold images against the patched baseline and judge them: the main job
+    Audit(AuditArgs),
+    /// List what images hold, and what could not be read
+    Inventory(InventoryArgs),
+    /// Make and show baselines: what patched production runs
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
+    /// Tell every version, date, bound and rule behind one package's result
+    Explain(ExplainArgs),
+    /// Check the organisation's patch standard
+    #[command(subcommand)]
+    Standard(StandardCommand),
+    /// List every limit with its unit and reason
+    Limits,
+}
+
+/// How images are read.
+#[derive(Debug, Args)]
+pub(super) struct ReadArgs {
+    /// What is looked for, separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "os",
+        env = "KARAT_COLLECT",
+        value_name = "WHAT"
+    )]
+    pub(super) collect: Vec<Collect>,
+
+    /// The platform to take from images that hold several, as OCI names it
+    #[arg(long, env = "KARAT_PLATFORM", value_name = "OS/ARCH[/VARIANT]")]
+    pub(super) platform: Option<String>,
+
+    /// Read at most so many layers at once [default: the number of processors]
+    #[arg(long, env = "KARAT_THREADS", value_name = "N")]
+    pub(super) threads: Option<std::num::NonZeroUsize>,
+
+    /// Raise or lower a limit; `karat limits` lists them
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    pub(super) limits: Vec<String>,
+
+    /// The time to judge at, for reproducible runs: 2026-11-24, 2026-11-24T08:40:38Z or @1795509638
+    /// [default: SOURCE_DATE_EPOCH, else now]
+    #[arg(long, env = "KARAT_AS_OF", value_name = "TIME")]
+    pub(super) as_of: Option<Time>,
+}
+
+/// What can be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Collect {
+    /// Packages of the operating system
+    Os,
+    /// Nothing: only digests are checked, and the result is incomplete
+    None,
+}
+
+/// Where reports go.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// A report's format and, unless it goes to standard output, its file; may be repeated
+    #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
+    pub(super) outputs: Vec<String>,
+}
+
+/// `karat audit`.
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    /// Images: docker archives, OCI archives, OCI layouts, root directories, inventories
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+
+    /// What patched production runs: a baseline file, or a host (a root directory or image) to make one from
+    #[arg(short, long, env = "KARAT_BASELINE", value_name = "FILE_OR_HOST")]
+    pub(super) baseline: String,
+
+    /// The organisation's patch standard [default: karat.toml, if it is there]
+    #[arg(short, long, env = "KARAT_STANDARD", value_name = "FILE")]
+    pub(super) standard: Option<PathBuf>,
+
+    /// Also fail on this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(super) fail_on: Vec<FailOn>,
+
+    /// Report, and exit with 0 whatever the verdict (2 stays 2)
+    #[arg(long)]
+    pub(super) no_gate: bool,
+
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// States that fail only when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    /// The image leaves its target within the warning window
+    Due,
+}
+
+/// `karat inventory`.
+#[derive(Debug, Args)]
+pub(super) struct InventoryArgs {
+    /// Images: docker archives, OCI archives, OCI layouts, root directories
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+
+    /// Read changelogs too, as a host's inventory needs that becomes part of a baseline
+    #[arg(long)]
+    pub(super) with_releases: bool,
+
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// `karat baseline …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum BaselineCommand {
+    /// Make a baseline from patched production hosts
+    Build(BuildArgs),
+    /// Show what a baseline holds
+    Show(ShowArgs),
+}
+
+/// `karat baseline build`.
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    /// The baseline's name, as reports show it
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: String,
+
+    /// The file to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: String,
+
+    /// A patched production host: a root directory, an image of one, or its inventory made with
+    /// --with-releases; may be repeated
+    #[arg(long = "host", required = true, value_name = "DIR_OR_IMAGE")]
+    pub(super) hosts: Vec<String>,
+
+    /// When the hosts were as they are now [default: the time of the run; inventories say it themselves]
+    #[arg(long, value_name = "TIME")]
+    pub(super) taken_at: Option<Time>,
+
+    /// The organisation's patch standard, for its [baseline] section [default: karat.toml, if it is there]
+    #[arg(short, long, env = "KARAT_STANDARD", value_name = "FILE")]
+    pub(super) standard: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+}
+
+/// `karat baseline show`.
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The baseline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// Only this source package
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// `karat explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: String,
+
+    /// The package, by its own or its source's name
+    #[arg(value_name = "PACKAGE")]
+    pub(super) package: String,
+
+    /// What patched production runs: a baseline file, or a host
+    #[arg(short, long, env = "KARAT_BASELINE", value_name = "FILE_OR_HOST")]
+    pub(super) baseline: String,
+
+    /// The organisation's patch standard [default: karat.toml, if it is there]
+    #[arg(short, long, env = "KARAT_STANDARD", value_name = "FILE")]
+    pub(super) standard: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// `karat standard …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum StandardCommand {
+    /// Check a standard and show what holds
+    Check {
+        /// The file
+        #[arg(default_value = "karat.toml", value_name = "FILE")]
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,138 @@
+//! From arguments as typed to options as usable: defaults filled in, the environment read, values checked.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::codec::SpoolPool;
+use crate::collect::{COLLECTORS, Needs};
+use crate::error::{Error, Result, ResultExt};
+use crate::layer;
+use crate::limits::Limits;
+use crate::model::{Sha256, Time};
+use crate::report::StandardRef;
+use crate::scan;
+use crate::source::{self, OciPlatform};
+use crate::standard::Standard;
+
+use super::args::{Collect, Color, Common, ReadArgs};
+
+/// How a run talks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Talk {
+    pub(super) quiet: bool,
+    pub(super) verbose: bool,
+    pub(super) color: anstream::ColorChoice,
+    /// Whether progress is shown: standard error is a terminal and `-q` was not given.
+    pub(super) progress: bool,
+    /// Columns of the terminal; 100 where there is none.
+    pub(super) width: usize,
+}
+
+impl Talk {
+    pub(super) fn new(common: &Common) -> Self {
+        Talk {
+            quiet: common.quiet,
+            verbose: common.verbose,
+            color: match common.color {
+                Color::Auto => anstream::ColorChoice::Auto,
+                Color::Always => anstream::ColorChoice::Always,
+                Color::Never => anstream::ColorChoice::Never,
+            },
+            progress: !common.quiet && std::io::stderr().is_terminal(),
+            width: terminal_width(),
+        }
+    }
+}
+
+fn terminal_width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    columns.filter(|c| (40..=500).contains(c)).unwrap_or(100)
+}
+
+/// The time to judge at: the flag, `SOURCE_DATE_EPOCH`, now.
+pub(super) fn as_of(flag: Option<Time>) -> Result<Time> {
+    if let Some(time) = flag {
+        return Ok(time);
+    }
+    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
+        return epoch.parse().at(|| "SOURCE_DATE_EPOCH".into());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    i64::try_from(now)
+        .ok()
+        .and_then(Time::from_unix)
+        .ok_or_else(|| Error::config("the clock of this machine is out of range"))
+}
+
+/// How to scan, and the counter of bytes that a scan has read.
+pub(super) fn scan_options(
+    args: &ReadArgs,
+    history: bool,
+    as_of: Time,
+) -> Result<(scan::Options, Arc<AtomicU64>)> {
+    let mut limits = Limits::default();
+    for limit in &args.limits {
+        let (name, value) = limit
+            .split_once('=')
+            .ok_or_else(|| Error::config(format!("--limit takes NAME=VALUE, not `{limit}`")))?;
+        let value =
+            value.parse().map_err(|_| Error::config(format!("--limit {name}: `{value}` is no number")))?;
+        limits.set(name, value)?;
+    }
+    let limits = Arc::new(limits);
+    let platform = match &args.platform {
+        Some(asked) => asked.parse()?,
+        None => own_platform(),
+    };
+    let progress = Arc::new(AtomicU64::new(0));
+    let spool = SpoolPool::new(std::env::temp_dir(), &limits);
+    let mut needs = match args.collect.contains(&Collect::None) {
+        true => Needs::NONE,
+        false => Needs::OS_PACKAGES,
+    };
+    if history && needs != Needs::NONE {
+        needs = needs | Needs::HISTORY;
+    }
+    let options = scan::Options {
+        source: source::Options { limits: limits.clone(), platform },
+        layer: layer::Options { limits, spool, progress: progress.clone() },
+        needs,
+        collectors: COLLECTORS,
+        threads: args.threads.map_or_else(processors, std::num::NonZeroUsize::get),
+        taken_at: as_of,
+    };
+    Ok((options, progress))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// Linux on the architecture of this machine: what is taken from images that hold several platforms.
+fn own_platform() -> OciPlatform {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    };
+    OciPlatform { os: "linux".into(), arch: arch.into(), variant: None }
+}
+
+/// The standard: the file that was named, else `karat.toml` if it is there, else the defaults.
+pub(super) fn standard(named: Option<&Path>) -> Result<StandardRef> {
+    let file = match named {
+        Some(file) => file,
+        None if Path::new("karat.toml").exists() => Path::new("karat.toml"),
+        None => return Ok(StandardRef { digest: None, standard: Standard::default() }),
+    };
+    let place = || format!("standard: {}", file.display());
+    let text = std::fs::read_to_string(file).at(place)?;
+    let standard = Standard::parse(&text).at(place)?;
+    Ok(StandardRef { digest: Some(Sha256::of(text.as_bytes())), standard })
+}

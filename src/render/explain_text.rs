@@ -1,0 +1,177 @@
+//! What led to one package's result: every version, date, bound and rule.
+
+use crate::baseline::Because;
+use crate::drift::{Adoption, Basis, Change, Explanation, PackageExplanation, Standing, VersionExplanation};
+use crate::model::Time;
+
+use super::table::Table;
+use super::{DOUBTFUL, FAINT, GOOD, STRONG, count, paint, some_of};
+
+/// An explanation as text.
+#[must_use]
+pub fn explain_text(reference: &str, explanation: &Explanation) -> String {
+    let platform = explanation.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
+    let mut lines = vec![format!("{} {platform}", paint(STRONG, reference))];
+    match &explanation.against {
+        Some(against) => lines.push(format!(
+            "compared with {} of {} as of {}{}",
+            against.platform,
+            count(against.hosts, "host", "hosts"),
+            against.as_of,
+            if against.other_arch { ", because the baseline has no other of this release" } else { "" }
+        )),
+        None => lines.push(paint(DOUBTFUL, "the baseline has nothing for this platform")),
+    }
+    for package in &explanation.packages {
+        lines.push(String::new());
+        lines.extend(package_lines(package));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn package_lines(package: &PackageExplanation) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}  {} (source {} {})",
+        paint(STRONG, format!("{}:{}", package.name, package.arch)),
+        package.image_version,
+        package.source,
+        package.image_source_version
+    )];
+    if let Some(slot) = &package.slot {
+        lines.push(format!("  compared by slot {slot}, since its name carries the version"));
+    }
+    if !package.beside.is_empty() {
+        lines.push(format!("  the newest of its slot; beside it: {}", package.beside.join(", ")));
+    }
+    if package.third_party {
+        lines.push("  a third party's: every entry of its changelog counts as a release".into());
+    }
+    lines.extend(adoption_lines(package.adoption.as_ref()));
+    lines.push(match &package.reaches {
+        Some(oldest) => format!("  its history reaches back to {oldest}, so its age is exact"),
+        None => "  no known history reaches back to the image's version: its age is a lower bound".into(),
+    });
+    lines.push(format!("  {}", result(package)));
+    lines.push(String::new());
+    lines.extend(version_lines(&package.versions));
+    if !package.named_already.is_empty() {
+        lines.push(format!(
+            "  not counted, since the image's version or an older one names them already: {}",
+            package.named_already.join(", ")
+        ));
+    }
+    lines
+}
+
+fn adoption_lines(adoption: Option<&Adoption>) -> Vec<String> {
+    let Some(adoption) = adoption else {
+        return vec!["  production does not know it".into()];
+    };
+    if adoption.basis == Basis::Channel {
+        return vec![format!(
+            "  no host carries it; the newest release of its source is {}",
+            adoption.source_version
+        )];
+    }
+    let mut lines = vec![format!(
+        "  adopted: {}, which {} of {} run or something newer ({} % asked for){}",
+        adoption.version,
+        adoption.running,
+        count(adoption.carrying, "host", "hosts"),
+        adoption.share_percent,
+        if adoption.basis == Basis::Weak { "; a weak basis" } else { "" }
+    )];
+    if adoption.hosts.len() > 1 {
+        for share in &adoption.hosts {
+            lines.push(format!("    {} on {}", share.version, count(share.hosts, "host", "hosts")));
+        }
+    }
+    lines
+}
+
+fn result(package: &PackageExplanation) -> String {
+    let Some(result) = &package.result else {
+        return paint(GOOD, "at the baseline");
+    };
+    let word = match result.change {
+        Change::Behind => "behind",
+        Change::Ahead => "ahead of the adopted version",
+        Change::Rebuilt => "another build of the same source: no patch",
+        Change::Arriving => "lacks only what production has not adopted yet",
+        Change::OnlyInImage => "only in the image",
+    };
+    match (result.change, result.behind_since, result.days_behind) {
+        (Change::Behind, Some(since), Some(days)) => {
+            let bound = if result.lower_bound { "≥ " } else { "" };
+            let missed = count(result.missed.len(), "patch", "patches");
+            paint(DOUBTFUL, format!("behind by {missed} since {} ({bound}{days} days)", since.date()))
+        }
+        (Change::Behind, _, _) => paint(DOUBTFUL, "behind, and nothing says since when"),
+        _ => word.to_string(),
+    }
+}
+
+fn version_lines(versions: &[VersionExplanation]) -> Vec<String> {
+    let mut table = Table::new(
+        &["version", "stands", "published", "evidence", "entry of", "suites", "why", "CVE ids"],
+        &[],
+    );
+    for version in versions {
+        let ids: Vec<&str> = version.cves.iter().map(String::as_str).collect();
+        table.row([
+            version.version.clone(),
+            standing(version.standing).to_string(),
+            published(version),
+            version.evidence.to_string(),
+            day(version.dated),
+            version.suites.join(" "),
+            because(version.because).to_string(),
+            some_of(&ids, usize::MAX),
+        ]);
+    }
+    let mut lines = table.lines(2, usize::MAX);
+    if let Some(heading) = lines.first_mut() {
+        *heading = paint(FAINT, &heading);
+    }
+    lines
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Arriving => "arriving",
+        Standing::Missed => "missed",
+        Standing::Image => "in the image",
+        Standing::Older => "older",
+        Standing::NotReleased => "not released",
+        Standing::OtherChannel => "other channel",
+    }
+}
+
+fn because(because: Option<Because>) -> &'static str {
+    match because {
+        Some(Because::OwnSuite) => "own suite",
+        Some(Because::Backport) => "backport",
+        Some(Because::ThirdParty) => "third party",
+        Some(Because::Installed) => "a host runs it",
+        None => "foreign suite",
+    }
+}
+
+/// The date, or its bounds.
+fn published(version: &VersionExplanation) -> String {
+    let bounds = match (version.not_before, version.not_after) {
+        (Some(a), Some(b)) => format!("{} to {}", a.date(), b.date()),
+        (Some(a), None) => format!("not before {}", a.date()),
+        (None, Some(b)) => format!("by {}", b.date()),
+        (None, None) => "-".into(),
+    };
+    match (version.published, version.bounded) {
+        (Some(at), true) => format!("{} (moved to its bound: {bounds})", at.date()),
+        (Some(at), false) => at.date().to_string(),
+        (None, _) => bounds,
+    }
+}
+
+fn day(time: Option<Time>) -> String {
+    time.map_or("-".into(), |time| time.date().to_string())
+}

@@ -1,0 +1,83 @@
+//! An inventory for people: what was found, where, and what could not be read.
+
+use crate::model::Inventory;
+
+use super::table::Table;
+use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint};
+
+/// An inventory as text; packages one by one.
+#[must_use]
+pub fn inventory_text(inventory: &Inventory, detail: Detail) -> String {
+    let mut lines = vec![head(inventory)];
+    for system in &inventory.systems {
+        let platform = system.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
+        let name = system.os.as_ref().and_then(|os| os.pretty_name.clone()).unwrap_or_default();
+        lines.push(format!(
+            "      {platform}  {name}  {}",
+            paint(FAINT, count(system.packages.len(), "package", "packages"))
+        ));
+        let mut table = Table::new(&["package", "version", "arch", "source", "layer", "state"], &[4]);
+        for package in &system.packages {
+            let source =
+                match package.source.name == package.name && package.source.version == package.version {
+                    true => String::new(),
+                    false => format!("{} {}", package.source.name, package.source.version),
+                };
+            table.row([
+                package.name.clone(),
+                package.version.clone(),
+                package.arch.clone(),
+                source,
+                package.stratum.to_string(),
+                package.state.clone().unwrap_or_default(),
+            ]);
+        }
+        lines.push(String::new());
+        lines.extend(table.lines(6, if detail.verbose { usize::MAX } else { detail.width }));
+        if !system.releases.is_empty() {
+            let known = count(system.releases.len(), "release", "releases");
+            lines.push(paint(FAINT, format!("      {known} in changelogs")));
+        }
+    }
+    lines.extend(coverage(inventory, detail));
+    lines.extend(gaps(inventory));
+    lines.join("\n") + "\n"
+}
+
+fn head(inventory: &Inventory) -> String {
+    let required = inventory.gaps.iter().filter(|gap| gap.required).count();
+    let verdict = match required {
+        0 => paint(GOOD, "READ"),
+        _ => paint(DOUBTFUL, "INCOMPLETE"),
+    };
+    let mut text =
+        format!("{verdict}  {}  {}", paint(STRONG, &inventory.image.reference), inventory.image.kind);
+    if let Some(digest) = inventory.image.digest {
+        text += &format!("  {digest}");
+    }
+    text
+}
+
+fn coverage(inventory: &Inventory, detail: Detail) -> Vec<String> {
+    if !detail.verbose {
+        return Vec::new();
+    }
+    let mut table = Table::new(&["place", "what", "role", "read"], &[]);
+    for place in &inventory.coverage {
+        let read = if place.read { "yes" } else { "no" };
+        table.row([place.place.clone(), place.kind.clone(), place.role.clone(), read.into()]);
+    }
+    [String::new()].into_iter().chain(table.lines(6, usize::MAX)).collect()
+}
+
+fn gaps(inventory: &Inventory) -> Vec<String> {
+    if inventory.gaps.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), "      Not read:".to_string()];
+    for gap in &inventory.gaps {
+        let optional = if gap.required { "" } else { " (not required)" };
+        lines.push(format!("        {}: {}{optional}", paint(DOUBTFUL, &gap.place), gap.reason));
+    }
+    lines
+}
