@@ -21,6 +21,8 @@ mod slots;
 mod space;
 mod suites;
 mod summary;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vendor;
 
 pub use adopt::{Adopted, adopt};
@@ -184,6 +186,9 @@ pub struct Span {
     pub oldest: String,
     /// The newest version of it.
     pub newest: String,
+    /// When its oldest entry was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 /// One published version of a source package.

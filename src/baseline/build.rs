@@ -282,3 +282,105 @@ fn sealed(key: PackageKey, versions: BTreeMap<VersionKey<'_>, BTreeSet<HostId>>)
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{baseline, changelog, host, options, system, time};
+    use super::*;
+    use crate::model::Gap;
+
+    #[test]
+    fn hosts_that_cannot_vote_are_named() {
+        let good = || host("a", "2026-11-20", system("debian/12/amd64", &["foo 1"], &[]));
+        let mut gapped = good();
+        gapped.inventory.gaps =
+            vec![Gap { place: "/var/lib/dpkg/status".into(), reason: "cut off".into(), required: true }];
+        let mut nameless = good();
+        nameless.inventory.systems[0].platform = None;
+        let mut empty = good();
+        empty.inventory.systems[0].packages.clear();
+        let mut old = good();
+        old.inventory.taken_at = time("2026-10-01");
+        for (hosts, message) in [
+            (vec![], "a baseline needs at least one host"),
+            (vec![gapped], "host `a`: a host with a required gap cannot vote: /var/lib/dpkg/status: cut off"),
+            (vec![nameless], "host `a`: no system that names its platform was found"),
+            (vec![empty], "host `a`: no package was found in the system at /"),
+            (vec![old], "no host votes: all 1 were read more than 35 days ago"),
+        ] {
+            assert_eq!(build(&hosts, &options("2026-11-24")).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn old_hosts_do_not_vote_and_no_host_votes_twice() {
+        let on = |id: &str, taken: &str, foo: &str| {
+            let changelog = changelog("foo", &format!("{foo} | bookworm-security | 2026-01-01"));
+            host(id, taken, system("debian/12/amd64", &[foo_package(foo).as_str()], &[changelog]))
+        };
+        fn foo_package(version: &str) -> String {
+            format!("foo {version}")
+        }
+        let hosts = [
+            on("a", "2026-11-20", "2"),
+            on("a", "2026-11-01", "1"),
+            on("b", "2026-11-19", "2"),
+            on("c", "2026-10-01", "3"),
+        ];
+        let baseline = build(&hosts, &options("2026-11-24")).unwrap();
+        assert_eq!(baseline.as_of, time("2026-11-20"));
+        let platform = &baseline.platforms[0];
+        assert_eq!(platform.hosts.len(), 2);
+        let versions: Vec<(&str, usize)> =
+            platform.packages[0].versions.iter().map(|v| (v.version.as_str(), v.hosts.len())).collect();
+        assert_eq!(versions, [("2", 2)]);
+        let releases: Vec<&str> =
+            platform.sources[0].releases.iter().map(|release| release.version.as_str()).collect();
+        assert_eq!(releases, ["3", "2"], "an old host's changelog still counts");
+        let mut turned = hosts.to_vec();
+        turned.reverse();
+        assert_eq!(build(&turned, &options("2026-11-24")).unwrap(), baseline);
+    }
+
+    #[test]
+    fn kernels_vote_by_slot_with_the_newest() {
+        let system = system(
+            "debian/12/amd64",
+            &[
+                "linux-image-6.1.0-50-amd64 6.1.176-1 linux-signed-amd64 6.1.176+1",
+                "linux-image-6.1.0-56-amd64 6.1.192-2 linux-signed-amd64 6.1.192+2",
+            ],
+            &[changelog("linux-signed-amd64", "6.1.192+2 | bookworm-security | 2026-11-16")],
+        );
+        let baseline = baseline("2026-11-24", &system);
+        let platform = &baseline.platforms[0];
+        let row = platform.package(Ecosystem::Deb, "linux-image/6.1/amd64", "amd64").unwrap();
+        let versions: Vec<_> =
+            row.versions.iter().map(|v| (v.source_version.as_str(), v.name.as_deref())).collect();
+        assert_eq!(versions, [("6.1.192-2", Some("linux-image-6.1.0-56-amd64"))]);
+        assert_eq!(platform.history(Ecosystem::Deb, "linux").unwrap().releases[0].version, "6.1.192-2");
+    }
+
+    #[test]
+    fn a_baseline_comes_back_from_its_bytes() {
+        let system = system(
+            "debian/12/amd64",
+            &["foo 2"],
+            &[changelog("foo", "2 | bookworm | 2026-01-01 | CVE-2026-1")],
+        );
+        let built = baseline("2026-11-24", &system);
+        let json = built.to_json().unwrap();
+        assert_eq!(Baseline::from_json(&json).unwrap().baseline, built);
+        for (text, message) in [
+            ("{}", "not a baseline: it is no JSON document with a schema"),
+            ("nonsense", "not a baseline: it is no JSON document with a schema"),
+            (r#"{"schema":"karat-baseline/2"}"#, "not a baseline: its schema is `karat-baseline/2`"),
+            (
+                r#"{"schema":"karat-baseline/1"}"#,
+                "baseline: JSON: missing field `karat` at line 1 column 29; allowed: karat-baseline/1",
+            ),
+        ] {
+            assert_eq!(Baseline::from_json(text.as_bytes()).unwrap_err().to_string(), message);
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! From changelog entries to the history of a source package: which entries are releases, when each was
 //! published, on what evidence, and between which bounds.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -35,16 +38,17 @@ impl Gathered {
                 merge_entry(&mut self.rebuilds, entry);
                 continue;
             }
-            match &mut span {
-                None => span = Some(Span { oldest: entry.version.clone(), newest: entry.version.clone() }),
-                Some(span) => {
-                    if version::compare(ecosystem, &entry.version, &span.oldest) == Ordering::Less {
-                        span.oldest.clone_from(&entry.version);
-                    }
-                    if version::compare(ecosystem, &entry.version, &span.newest) == Ordering::Greater {
-                        span.newest.clone_from(&entry.version);
-                    }
-                }
+            let span = span.get_or_insert_with(|| Span {
+                oldest: entry.version.clone(),
+                newest: entry.version.clone(),
+                since: entry.dated,
+            });
+            if version::compare(ecosystem, &entry.version, &span.oldest) == Ordering::Less {
+                span.oldest.clone_from(&entry.version);
+                span.since = entry.dated;
+            }
+            if version::compare(ecosystem, &entry.version, &span.newest) == Ordering::Greater {
+                span.newest.clone_from(&entry.version);
             }
             merge_entry(&mut self.entries, entry);
         }
@@ -327,6 +331,7 @@ fn joined_spans(ecosystem: Ecosystem, mut spans: Vec<Span>) -> Vec<Span> {
             Some(last) if compare(&span.newest, &last.oldest) != Ordering::Less => {
                 if compare(&span.oldest, &last.oldest) == Ordering::Less {
                     last.oldest = span.oldest;
+                    last.since = span.since;
                 }
             }
             _ => joined.push(span),

@@ -52,8 +52,8 @@ pub struct PlatformSummary {
     /// When the newest dated release was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_release: Option<Time>,
-    /// The latest day before which some source's releases are not known: for every source they are known from
-    /// here on; `None` where a source has no history.
+    /// From here on the releases of every source are known without a hole; `None` where a source has no
+    /// history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reaches: Option<Time>,
 }
@@ -75,9 +75,7 @@ pub fn summarize(baseline: &Baseline) -> Summary {
 fn platform(p: &PlatformBaseline) -> PlatformSummary {
     let releases = || p.sources.iter().flat_map(|history| &history.releases);
     let dated = releases().filter(|release| release.published.is_some()).count();
-    let reach = |history: &super::History| {
-        history.releases.iter().rev().find_map(|release| release.dated.or(release.published))
-    };
+    let reach = |history: &super::History| history.spans.first().and_then(|span| span.since);
     let without = p.sources.iter().filter(|history| history.spans.is_empty()).count();
     PlatformSummary {
         platform: p.platform.clone(),
