@@ -15,6 +15,8 @@ use crate::model::{Ecosystem, Platform, System, Time};
 mod compare;
 mod explain;
 mod patches;
+#[cfg(test)]
+mod tests;
 
 pub use explain::{
     Adoption, Explanation, HostShare, PackageExplanation, Standing, VersionExplanation, explain,

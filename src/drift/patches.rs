@@ -35,14 +35,14 @@ pub(super) fn named_already<'a>(
     image: &str,
     own: &'a [ReleaseEntry],
 ) -> BTreeSet<&'a str> {
-    let at_or_below = |version: &str| history.compare(version, image) != Ordering::Greater;
-    let mut ids = BTreeSet::new();
-    let releases = history.releases.iter().map(|r| (r.version.as_str(), &r.cves));
-    let others = history.others.iter().map(|o| (o.version.as_str(), &o.cves));
-    let own = own.iter().filter(|e| !e.rebuild).map(|e| (e.version.as_str(), &e.cves));
-    for (_, cves) in releases.chain(others).chain(own).filter(|(v, c)| !c.is_empty() && at_or_below(v)) {
-        ids.extend(cves.iter().map(String::as_str));
-    }
+    let newer = |version: &str| history.compare(version, image) == Ordering::Greater;
+    let releases = &history.releases[history.releases.partition_point(|r| newer(&r.version))..];
+    let others = &history.others[history.others.partition_point(|o| newer(&o.version))..];
+    let own = own.iter().filter(|entry| !entry.rebuild && !entry.cves.is_empty() && !newer(&entry.version));
+    let mut ids: BTreeSet<&str> = BTreeSet::new();
+    ids.extend(releases.iter().flat_map(|release| &release.cves).map(String::as_str));
+    ids.extend(others.iter().flat_map(|other| &other.cves).map(String::as_str));
+    ids.extend(own.flat_map(|entry| &entry.cves).map(String::as_str));
     ids
 }
 
