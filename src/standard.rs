@@ -14,6 +14,8 @@ mod file;
 mod findings;
 mod judge;
 mod target;
+#[cfg(test)]
+mod tests;
 mod upgrades;
 
 pub use findings::{CODES, Code, Effect, Finding, findings_page};
