@@ -309,3 +309,72 @@ pub fn exit_code(outcome: Outcome) -> u8 {
         Outcome::Incomplete => 3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::testing::{baseline, changelog, inventory, system, time};
+
+    #[test]
+    fn the_worst_image_decides() {
+        use Outcome::{Error, Fail, Incomplete, Pass};
+        for (outcomes, want, code) in [
+            (&[Pass, Pass][..], Pass, 0),
+            (&[Pass, Incomplete], Incomplete, 3),
+            (&[Incomplete, Fail, Pass], Fail, 1),
+            (&[Fail, Error, Incomplete], Error, 2),
+            (&[], Error, 2),
+        ] {
+            let got = worst(outcomes.iter().copied());
+            assert_eq!((got, exit_code(got)), (want, code), "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_comes_back_from_its_json() {
+        let entries =
+            changelog("foo", "2 | bookworm-security | 2026-08-01 | CVE-2026-1\n1 | bookworm | 2023-09-01");
+        let production = system("debian/12/amd64", &["foo 2"], &[entries]);
+        let image = inventory("2026-11-24", system("debian/12/amd64", &["foo 1", "ours 1"], &[]));
+        let loaded =
+            baseline::Baseline::from_json(&baseline("2026-11-24", &production).to_json().unwrap()).unwrap();
+        let standard = Standard::default();
+        let support = SupportEnds::shipped().unwrap();
+        let as_of = time("2026-11-24");
+        let mut empty = image.clone();
+        empty.systems.clear();
+        empty.gaps.push(Gap { place: "layer 1".into(), reason: "cut off".into(), required: true });
+        let images = vec![
+            ImageReport::of(&image, &loaded.baseline, &standard, &support, as_of),
+            ImageReport::of(&empty, &loaded.baseline, &standard, &support, as_of),
+            ImageReport::failed("web.tar", "web.tar: not found".into()),
+        ];
+        assert_eq!(
+            images.iter().map(|i| i.outcome).collect::<Vec<_>>(),
+            [Outcome::Fail, Outcome::Incomplete, Outcome::Error]
+        );
+        let standard = Some(StandardRef { digest: None, standard });
+        let report =
+            Report::new("audit", as_of, Some(BaselineRef::of(&loaded)), standard, Vec::new(), images);
+        assert_eq!(report.baseline.as_ref().map(|b| b.hosts), Some(3));
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(serde_json::from_value::<Report>(json.clone()).unwrap(), report);
+        for (pointer, want) in [
+            ("/schema", serde_json::json!("karat-report/1")),
+            ("/outcome", serde_json::json!("error")),
+            ("/images/0/systems/0/platform", serde_json::json!("debian/12/amd64")),
+            ("/images/0/systems/0/verdict/state", serde_json::json!("drifted")),
+            ("/images/0/systems/0/verdict/target_days", serde_json::json!(92)),
+            ("/images/0/systems/0/counts/missed_patches", serde_json::json!(1)),
+            ("/images/0/systems/0/drift/0/change", serde_json::json!("behind")),
+            ("/images/0/systems/0/drift/0/basis", serde_json::json!("hosts")),
+            ("/images/0/systems/0/drift/0/missed/0/published", serde_json::json!("2026-08-01T00:00:00Z")),
+            ("/images/0/systems/0/drift/0/missed/0/evidence", serde_json::json!("changelog-security")),
+            ("/images/0/systems/0/drift/1/change", serde_json::json!("only_in_image")),
+            ("/images/0/systems/0/findings/0/code", serde_json::json!("past-target")),
+            ("/images/1/findings/0/code", serde_json::json!("no-packages")),
+        ] {
+            assert_eq!(json.pointer(pointer), Some(&want), "{pointer}");
+        }
+    }
+}
