@@ -4,6 +4,8 @@
 //! for `stable`, `oldstable` or `oldoldstable` while that was the platform's name, were ever published to it.
 //! Ubuntu's changelogs name the codename for everything.
 
+use jiff::civil::Date;
+
 use crate::model::{OsInfo, Platform, Time};
 
 /// Debian's releases, oldest first: codename, release, first day.
@@ -100,6 +102,9 @@ const POCKETS: [&str; 9] = [
     "volatile",
 ];
 
+/// What Debian's coming release takes its packages from, at once.
+const UNRELEASED: [&str; 3] = ["unstable", "sid", "testing"];
+
 /// How an own suite publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pocket {
@@ -140,11 +145,17 @@ impl PlatformSuites {
         let row = at.and_then(|at| table.get(at));
         let stated = os.and_then(|os| os.codename.as_deref()).filter(|name| !name.is_empty());
         let codename = stated.or(row.map(|(codename, ..)| *codename));
+        let is_debian = platform.os == "debian";
+        let is_unreleased = is_debian && row.is_none_or(|(_, _, day)| day.is_empty());
         PlatformSuites {
             codename: codename.map(str::to_ascii_lowercase),
             released: row.and_then(|(_, _, day)| day.parse().ok()),
-            aliases: if platform.os == "debian" { aliases(at) } else { Vec::new() },
-            point_releases: platform.os != "ubuntu",
+            aliases: match at {
+                _ if is_unreleased => UNRELEASED.map(|name| (name, Time::start_of(Date::MIN), None)).into(),
+                Some(at) if is_debian => aliases(at),
+                _ => Vec::new(),
+            },
+            point_releases: platform.os != "ubuntu" && !is_unreleased,
         }
     }
 
@@ -191,8 +202,7 @@ impl PlatformSuites {
 }
 
 /// The names that a Debian release bore after it came out, each until the next ones came out.
-fn aliases(at: Option<usize>) -> Vec<(&'static str, Time, Option<Time>)> {
-    let Some(at) = at else { return Vec::new() };
+fn aliases(at: usize) -> Vec<(&'static str, Time, Option<Time>)> {
     let day = |later: usize| DEBIAN.get(at + later).and_then(|(_, _, day)| day.parse::<Time>().ok());
     ["stable", "oldstable", "oldoldstable"]
         .into_iter()
@@ -245,6 +255,9 @@ mod tests {
             ("debian/12/amd64", "oldstable-security", "2025-08-09", Some(Pocket::Security)),
             ("debian/10/amd64", "oldoldstable-lts", "2024-01-01", Some(Pocket::Security)),
             ("debian/10/amd64", "oldoldstable-lts", "2025-09-01", None),
+            ("debian/forky/amd64", "unstable", "2026-04-28", Some(Pocket::Release)),
+            ("debian/sid/amd64", "unstable", "2026-04-28", Some(Pocket::Release)),
+            ("debian/sid/amd64", "experimental", "2026-04-28", None),
             ("ubuntu/20.04/amd64", "focal", "2020-05-07", Some(Pocket::Release)),
             ("ubuntu/20.04/amd64", "focal-security", "2020-06-08", Some(Pocket::Security)),
             ("ubuntu/20.04/amd64", "stable", "2020-06-08", None),
