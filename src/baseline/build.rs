@@ -1,17 +1,16 @@
 //! Building a baseline from host inventories.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{Calendar, Gathered, history_of};
+use super::history::{Calendar, Gathered, Joined, history_of};
 use super::vendor::is_third_party;
 use super::{
     BASELINE_SCHEMA, Baseline, BaselinePackage, BaselineSource, HostId, HostVersion, PlatformBaseline,
     PlatformSuites, SourceRole, joined_source, slot_of, source_of,
 };
 use crate::error::{Error, Result};
-use crate::model::{
-    Ecosystem, Inventory, OsInfo, Package, Platform, ReleaseEntry, SourcePackage, System, Time, version,
-};
+use crate::model::{Ecosystem, Inventory, OsInfo, Package, Platform, SourcePackage, System, Time, version};
 
 /// A host that a baseline is built from.
 #[derive(Debug, Clone)]
@@ -168,14 +167,14 @@ impl<'a> Gathering<'a> {
         for package in &system.packages {
             self.note_installed(package, platform, taken_at);
         }
-        let mut changelogs: BTreeMap<(Ecosystem, String), Vec<ReleaseEntry>> = BTreeMap::new();
+        let mut changelogs: BTreeMap<(Ecosystem, Cow<'_, str>), Vec<Joined<'_>>> = BTreeMap::new();
         for entry in &system.releases {
             let (source, version) = joined_source(&entry.source, &entry.version);
-            let entry = ReleaseEntry { source: source.clone(), version, ..entry.clone() };
-            changelogs.entry((entry.ecosystem, source)).or_default().push(entry);
+            changelogs.entry((entry.ecosystem, source)).or_default().push(Joined { version, entry });
         }
         for ((ecosystem, source), entries) in changelogs {
-            self.sources.entry((ecosystem, source)).or_default().add_changelog(ecosystem, entries);
+            let gathered = self.sources.entry((ecosystem, source.into_owned())).or_default();
+            gathered.add_changelog(ecosystem, &entries);
         }
         if votes {
             self.voted_as_of = self.voted_as_of.max(Some(taken_at));
@@ -371,6 +370,14 @@ mod tests {
         let built = baseline("2026-11-24", &system);
         let json = built.to_json().unwrap();
         assert_eq!(Baseline::from_json(&json).unwrap().baseline, built);
+        let mut turned = built;
+        let releases = &mut turned.platforms[0].sources[0].releases;
+        releases.push(releases[0].clone());
+        releases[0].version = "1".into();
+        assert_eq!(
+            Baseline::from_json(&turned.to_json().unwrap()).unwrap_err().to_string(),
+            "baseline: releases: `foo` is out of order; allowed: sorted"
+        );
         for (text, message) in [
             ("{}", "not a baseline: it is no JSON document with a schema"),
             ("nonsense", "not a baseline: it is no JSON document with a schema"),

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use super::{BASELINE_SCHEMA, Baseline};
+use super::{BASELINE_SCHEMA, Baseline, BaselinePackage, PlatformBaseline};
 use crate::bytes::read_stream;
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
-use crate::model::Sha256;
+use crate::model::{Sha256, version};
 
 /// A baseline and the digest of the bytes that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,39 @@ pub struct Loaded {
 
 /// The schema stands in so many first bytes.
 const HEAD_BYTES: u64 = 256;
+/// Look-ups rest on the order: a list out of order would hide what it holds.
+fn check_order(platform: &PlatformBaseline) -> Result<()> {
+    let out_of_order = |field: &'static str, name: &str| {
+        Err(Error::malformed("baseline", field, None, format!("`{name}` is out of order"), "sorted")
+            .hint("`karat baseline build` makes a whole one"))
+    };
+    for pair in platform.packages.windows(2) {
+        let key = |p: &BaselinePackage| (p.ecosystem, p.name.clone(), p.arch.clone());
+        if key(&pair[0]) >= key(&pair[1]) {
+            return out_of_order("packages", &pair[1].name);
+        }
+    }
+    for package in &platform.packages {
+        let order = |a: &str, b: &str| version::compare(package.ecosystem, a, b).is_ge();
+        if !package.versions.is_sorted_by(|a, b| order(&a.source_version, &b.source_version)) {
+            return out_of_order("versions", &package.name);
+        }
+    }
+    for pair in platform.sources.windows(2) {
+        if (pair[0].ecosystem, &pair[0].source) >= (pair[1].ecosystem, &pair[1].source) {
+            return out_of_order("sources", &pair[1].source);
+        }
+    }
+    for history in &platform.sources {
+        let order = |a: &str, b: &str| history.compare(a, b).is_ge();
+        if !history.releases.is_sorted_by(|a, b| order(&a.version, &b.version))
+            || !history.others.is_sorted_by(|a, b| order(&a.version, &b.version))
+        {
+            return out_of_order("releases", &history.source);
+        }
+    }
+    Ok(())
+}
 
 #[derive(serde::Deserialize)]
 struct Header {
@@ -56,9 +89,10 @@ impl Baseline {
                     .hint("`karat baseline build` makes one"));
             }
         }
-        let baseline = serde_json::from_slice(bytes).map_err(|error| {
+        let baseline: Baseline = serde_json::from_slice(bytes).map_err(|error| {
             Error::malformed("baseline", "JSON", None, error.to_string(), BASELINE_SCHEMA)
         })?;
+        baseline.platforms.iter().try_for_each(check_order)?;
         Ok(Loaded { baseline, digest: Sha256::of(bytes) })
     }
 

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -30,47 +31,46 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds the entries of one changelog, all of this source, under their joined versions.
-    pub(super) fn add_changelog(&mut self, ecosystem: Ecosystem, entries: Vec<ReleaseEntry>) {
-        let mut span: Option<Span> = None;
-        for entry in entries {
-            if entry.rebuild {
-                merge_entry(&mut self.rebuilds, entry);
-                continue;
-            }
-            let span = span.get_or_insert_with(|| Span {
-                oldest: entry.version.clone(),
-                newest: entry.version.clone(),
-                since: entry.dated,
-            });
-            if version::compare(ecosystem, &entry.version, &span.oldest) == Ordering::Less {
-                span.oldest.clone_from(&entry.version);
-                span.since = entry.dated;
-            }
-            if version::compare(ecosystem, &entry.version, &span.newest) == Ordering::Greater {
-                span.newest.clone_from(&entry.version);
-            }
-            merge_entry(&mut self.entries, entry);
+    /// Adds the entries of one changelog, all of this source.
+    pub(super) fn add_changelog(&mut self, ecosystem: Ecosystem, entries: &[Joined<'_>]) {
+        for joined in entries {
+            joined.merge(if joined.entry.rebuild { &mut self.rebuilds } else { &mut self.entries });
         }
-        if let Some(span) = span
-            && !self.spans.contains(&span)
-        {
-            self.spans.push(span);
+        let own = || entries.iter().filter(|joined| !joined.entry.rebuild);
+        let order = |a: &&Joined<'_>, b: &&Joined<'_>| version::compare(ecosystem, &a.version, &b.version);
+        if let (Some(oldest), Some(newest)) = (own().min_by(order), own().max_by(order)) {
+            let span = Span {
+                oldest: oldest.version.to_string(),
+                newest: newest.version.to_string(),
+                since: oldest.entry.dated,
+            };
+            if !self.spans.contains(&span) {
+                self.spans.push(span);
+            }
         }
     }
 }
 
-/// Keeps what is known of one version: the first date, all CVE ids.
-fn merge_entry(into: &mut BTreeMap<String, ReleaseEntry>, entry: ReleaseEntry) {
-    match into.get_mut(&entry.version) {
-        None => {
-            into.insert(entry.version.clone(), entry);
-        }
-        Some(known) => {
-            known.dated = known.dated.or(entry.dated);
-            for cve in entry.cves {
-                if let Err(at) = known.cves.binary_search(&cve) {
-                    known.cves.insert(at, cve);
+/// An entry under the version that it has in the source that it is compared as.
+pub(super) struct Joined<'a> {
+    pub(super) version: Cow<'a, str>,
+    pub(super) entry: &'a ReleaseEntry,
+}
+
+impl Joined<'_> {
+    /// Keeps what is known of one version: the first date, all CVE ids.
+    fn merge(&self, into: &mut BTreeMap<String, ReleaseEntry>) {
+        match into.get_mut(&*self.version) {
+            None => {
+                let version = self.version.to_string();
+                into.insert(version.clone(), ReleaseEntry { version, ..self.entry.clone() });
+            }
+            Some(known) => {
+                known.dated = known.dated.or(self.entry.dated);
+                if known.cves != self.entry.cves {
+                    known.cves.extend(self.entry.cves.iter().cloned());
+                    known.cves.sort_unstable();
+                    known.cves.dedup();
                 }
             }
         }

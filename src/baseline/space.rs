@@ -19,11 +19,11 @@ pub fn source_of(package: &Package) -> (Cow<'_, str>, &str) {
 
 /// The source and version that a changelog entry of this source belongs to.
 #[must_use]
-pub fn joined_source(source: &str, version: &str) -> (String, String) {
+pub fn joined_source<'a>(source: &'a str, version: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
     match signed_kernel(source) {
-        Some(joined) if version.contains('-') => (joined.into_owned(), version.to_owned()),
-        Some(joined) => (joined.into_owned(), version.replacen('+', "-", 1)),
-        None => (source.to_owned(), version.to_owned()),
+        Some(joined) if version.contains('-') => (joined, version.into()),
+        Some(joined) => (joined, version.replacen('+', "-", 1).into()),
+        None => (source.into(), version.into()),
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
             ("openssl", "3.0.22-1~deb12u2", ("openssl", "3.0.22-1~deb12u2")),
         ] {
             let got = joined_source(source, version);
-            assert_eq!((got.0.as_str(), got.1.as_str()), want, "{source} {version}");
+            assert_eq!((&*got.0, &*got.1), want, "{source} {version}");
         }
         assert_eq!(without_rebuild("6.1.192-2+b1"), "6.1.192-2");
         assert_eq!(without_rebuild("1.0+beta"), "1.0+beta");

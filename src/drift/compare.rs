@@ -89,8 +89,8 @@ impl<'a> Comparer<'a> {
         let mut own: BTreeMap<(Ecosystem, String), Vec<ReleaseEntry>> = BTreeMap::new();
         for entry in &system.releases {
             let (source, version) = joined_source(&entry.source, &entry.version);
-            let entry = ReleaseEntry { version, ..entry.clone() };
-            own.entry((entry.ecosystem, source)).or_default().push(entry);
+            let entry = ReleaseEntry { version: version.into_owned(), ..entry.clone() };
+            own.entry((entry.ecosystem, source.into_owned())).or_default().push(entry);
         }
         Comparer { against, platform: system.platform.as_ref(), options, own, patches: BTreeMap::new() }
     }
