@@ -130,7 +130,9 @@ impl ReadAt for HostFile {
     fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
         self.file.read_exact_at(dst, offset).map_err(|error| {
             if error.kind() == io::ErrorKind::UnexpectedEof {
-                passes_end(offset, dst.len(), self.size_bytes)
+                let passed = passes_end(offset, dst.len(), self.size_bytes);
+                let was_inside = offset.saturating_add(size_of_len(dst.len())) <= self.size_bytes;
+                if was_inside { passed.hint("the file became shorter while it was read") } else { passed }
             } else {
                 error.into()
             }

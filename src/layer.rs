@@ -1,10 +1,10 @@
 //! Container layers as strata: each visit streams the stored bytes once, and on the way hashes them, inflates
 //! them, hashes the tar, and shows its members.
 //!
-//! A plain layer goes through one loop. A compressed one has two stages on two threads: read and inflate, and
-//! hash both and parse; between them runs a ring of eight buffers that are used again and again. Nothing is
-//! unpacked; what a sink wants at random is handed out from the buffer where the file lies in it whole, and
-//! goes through a spool where it does not.
+//! A visit has two stages on two threads: read and inflate, and hash and parse; between them runs a ring of
+//! eight buffers that are used again and again. Plain layers have them as well: an image is often one layer,
+//! and reading it costs a quarter of hashing it. Nothing is unpacked; what a sink wants at random is handed out
+//! from the buffer where the file lies in it whole, and goes through a spool where it does not.
 //!
 //! Whiteouts (OCI image-spec 1.1, `layer.md`): `.wh.NAME` hides NAME of lower layers, `.wh..wh..opq` everything
 //! in its directory; other names with `.wh..wh.` are aufs' own and no files.
@@ -21,7 +21,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::archive::tar::Skip;
 use crate::codec::{Compression, MAGIC_BYTES, SpoolPool};
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
@@ -33,7 +32,6 @@ mod members;
 mod stream;
 
 use members::show_members;
-use stream::PlainStream;
 
 /// What visiting a layer depends on.
 #[derive(Clone)]
@@ -86,18 +84,11 @@ impl LayerStratum {
         let known = usize::try_from(blob.size_bytes()).map_or(MAGIC_BYTES, |size| size.min(MAGIC_BYTES));
         let magic = magic.get_mut(..known).unwrap_or_default();
         blob.read_exact_at(0, magic)?;
-        let show =
-            |stream: &mut dyn Skip| show_members(stream, &self.layer.place, scope, sink, &self.options);
-        let digests = match Compression::of(magic) {
-            Compression::Plain => {
-                let mut stream = PlainStream::new(blob, &self.options)?;
-                show(&mut stream)?;
-                stream.digests()
-            }
-            compression => stream::inflated(blob, compression, &self.options, show)?,
-        };
+        let digests = stream::stream(blob, Compression::of(magic), &self.options, |stream| {
+            show_members(stream, &self.layer.place, scope, sink, &self.options)
+        })?;
         check("digest of the stored layer", digests.stored, self.layer.digest)?;
-        check("digest of the layer's tar (diff-id)", digests.inflated, self.layer.diff_id)
+        check("digest of the layer's tar (diff-id)", digests.tar, self.layer.diff_id)
     }
 }
 

@@ -18,60 +18,16 @@ use crate::model::Sha256;
 
 /// The size of a buffer: large enough that calls and channels do not count, small enough for the cache.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Buffers of one compressed layer.
+/// Buffers of one layer.
 const RING: usize = 8;
 /// Inflation is not judged before so many bytes: small layers of zeros are no bombs.
 const RATIO_FREE_BYTES: u64 = 64 << 20;
 
-/// The digests of a layer, as stored and inflated.
+/// The digests of a layer: of its bytes as stored, and of its tar.
 pub(super) struct Digests {
     pub(super) stored: Sha256,
-    pub(super) inflated: Sha256,
+    pub(super) tar: Sha256,
 }
-
-/// A layer that is stored as it is: read and hashed in one loop.
-pub(super) struct PlainStream<'a> {
-    stored: Stored<'a>,
-    hasher: sha2::Sha256,
-    buffer: Buffer,
-    taken: usize,
-}
-
-impl<'a> PlainStream<'a> {
-    pub(super) fn new(blob: &'a dyn ReadAt, options: &'a Options) -> Result<Self> {
-        options.limits.layer_bytes.check(blob.size_bytes())?;
-        let stored = Stored { blob, at: 0, progress: &options.progress };
-        Ok(PlainStream { stored, hasher: sha2::Sha256::new(), buffer: Buffer::new(), taken: 0 })
-    }
-
-    pub(super) fn digests(self) -> Digests {
-        let digest = Sha256(self.hasher.finalize().into());
-        Digests { stored: digest, inflated: digest }
-    }
-}
-
-impl BufRead for PlainStream<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.taken >= self.buffer.len {
-            self.taken = 0;
-            self.stored.fill(&mut self.buffer)?;
-            self.hasher.update(self.buffer.filled());
-        }
-        Ok(self.buffer.filled().get(self.taken..).unwrap_or(&[]))
-    }
-
-    fn consume(&mut self, len: usize) {
-        self.taken = self.taken.saturating_add(len).min(self.buffer.len);
-    }
-}
-
-impl Read for PlainStream<'_> {
-    fn read(&mut self, dst: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, dst)
-    }
-}
-
-impl Skip for PlainStream<'_> {}
 
 fn read_buffered(stream: &mut dyn BufRead, dst: &mut [u8]) -> io::Result<usize> {
     let len = stream.fill_buf()?.read(dst)?;
@@ -123,18 +79,18 @@ enum Chunk {
     /// Bytes that were inflated from; to be hashed.
     Stored(Buffer),
     /// Bytes of the tar; to be hashed and parsed.
-    Inflated(Buffer),
+    Tar(Buffer),
     /// Both came whole.
     End,
     /// The first stage failed.
     Failed(Error),
 }
 
-/// Inflates a layer on a thread of its own and lets `show` read the tar on this one.
+/// Reads and inflates a layer on a thread of its own, and lets `show` read the tar on this one, to its end.
 ///
 /// # Errors
 /// Those of the stored bytes, of their compression and of `show`; `Limit` for a tar beyond its ceilings.
-pub(super) fn inflated(
+pub(super) fn stream(
     blob: &dyn ReadAt,
     compression: Compression,
     options: &Options,
@@ -147,15 +103,14 @@ pub(super) fn inflated(
         recycle.try_send(Buffer::new()).map_err(io::Error::other)?;
     }
     thread::scope(|scope| {
-        let first = Inflate { blob, compression, options, ring: Ring { send, free } };
-        let handle =
-            thread::Builder::new().name("inflate".into()).spawn_scoped(scope, move || first.run())?;
-        let mut stream = InflatedStream {
+        let first = Feed { blob, compression, options, ring: Ring { send, free } };
+        let handle = thread::Builder::new().name("layer".into()).spawn_scoped(scope, move || first.run())?;
+        let mut stream = TarStream {
             compression,
             chunks,
             recycle,
             stored: sha2::Sha256::new(),
-            inflated: sha2::Sha256::new(),
+            tar: sha2::Sha256::new(),
             current: None,
             taken: 0,
             ended: false,
@@ -201,21 +156,36 @@ fn second_stage_is_gone() -> io::Error {
 }
 
 /// The first stage.
-struct Inflate<'a> {
+struct Feed<'a> {
     blob: &'a dyn ReadAt,
     compression: Compression,
     options: &'a Options,
     ring: Ring,
 }
 
-impl Inflate<'_> {
+impl Feed<'_> {
     fn run(self) {
-        let last = match self.inflate() {
+        let fed = match self.compression {
+            Compression::Plain => self.plain(),
+            _ => self.inflate(),
+        };
+        let last = match fed {
             Ok(()) => Chunk::End,
             Err(error) => Chunk::Failed(error),
         };
         // If the second stage is gone it has its own error.
         let _ = self.ring.send(last);
+    }
+
+    fn plain(&self) -> Result<()> {
+        self.options.limits.layer_bytes.check(self.blob.size_bytes())?;
+        let mut stored = Stored { blob: self.blob, at: 0, progress: &self.options.progress };
+        while stored.at < self.blob.size_bytes() {
+            let mut buffer = self.ring.free()?;
+            stored.fill(&mut buffer)?;
+            self.ring.send(Chunk::Tar(buffer))?;
+        }
+        Ok(())
     }
 
     fn inflate(&self) -> Result<()> {
@@ -232,7 +202,7 @@ impl Inflate<'_> {
             let is_end = buffer.len < BUFFER_BYTES;
             inflated_bytes = inflated_bytes.saturating_add(size_of_len(buffer.len));
             check_inflation(limits, inflated_bytes, stored_bytes.get())?;
-            self.ring.send(Chunk::Inflated(buffer))?;
+            self.ring.send(Chunk::Tar(buffer))?;
             if is_end {
                 break;
             }
@@ -316,22 +286,23 @@ impl Read for StoredStream<'_> {
 }
 
 /// The second stage's side: hashes what comes and gives out the tar.
-struct InflatedStream {
+struct TarStream {
     compression: Compression,
     chunks: Receiver<Chunk>,
     recycle: SyncSender<Buffer>,
     stored: sha2::Sha256,
-    inflated: sha2::Sha256,
+    tar: sha2::Sha256,
     current: Option<Buffer>,
     taken: usize,
     ended: bool,
 }
 
-impl InflatedStream {
+impl TarStream {
     fn digests(self) -> Digests {
-        Digests {
-            stored: Sha256(self.stored.finalize().into()),
-            inflated: Sha256(self.inflated.finalize().into()),
+        let tar = Sha256(self.tar.finalize().into());
+        match self.compression {
+            Compression::Plain => Digests { stored: tar, tar },
+            _ => Digests { stored: Sha256(self.stored.finalize().into()), tar },
         }
     }
 
@@ -346,8 +317,8 @@ impl InflatedStream {
                 self.stored.update(buffer.filled());
                 self.give_back(buffer);
             }
-            Ok(Chunk::Inflated(buffer)) => {
-                self.inflated.update(buffer.filled());
+            Ok(Chunk::Tar(buffer)) => {
+                self.tar.update(buffer.filled());
                 self.current = Some(buffer);
                 self.taken = 0;
             }
@@ -359,7 +330,7 @@ impl InflatedStream {
     }
 }
 
-impl BufRead for InflatedStream {
+impl BufRead for TarStream {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.current.as_ref().is_none_or(|buffer| self.taken >= buffer.len) && !self.ended {
             if let Some(spent) = self.current.take() {
@@ -377,10 +348,10 @@ impl BufRead for InflatedStream {
     }
 }
 
-impl Read for InflatedStream {
+impl Read for TarStream {
     fn read(&mut self, dst: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, dst)
     }
 }
 
-impl Skip for InflatedStream {}
+impl Skip for TarStream {}
