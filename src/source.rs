@@ -293,9 +293,13 @@ fn are_whole(images: &[Image]) -> bool {
 /// The kind of a tar that has no index of images, by what else is in it: a cut-off archive often has its layers
 /// and not its index.
 fn archive_by_names(index: &Index) -> Result<ImageKind> {
-    let is_hex = |name: &[u8]| name.get(..64).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    let is_digest = |name: &[u8]| {
+        let hex = name.strip_prefix(b"sha256:").unwrap_or(name).get(..64);
+        hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_layer = |path: &ImagePath| path.name() == b"layer.tar" || is_digest(path.as_bytes());
     let has_blobs = index.paths().any(|path| path.as_bytes().starts_with(b"blobs/sha256/"));
-    let has_layers = index.paths().any(|path| is_hex(path.as_bytes()));
+    let has_layers = index.paths().any(is_layer);
     match index.damage() {
         Some(_) if has_blobs => return Ok(ImageKind::OciArchive),
         Some(_) if has_layers => return Ok(ImageKind::DockerArchive),

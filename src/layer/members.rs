@@ -22,7 +22,8 @@ pub(super) fn show_members(
     options: &Options,
 ) -> Result<()> {
     let mut reader = TarReader::new(stream, &options.limits);
-    let mut show = Show { place, sink, options, scratch: Vec::new() };
+    let mut show =
+        Show { place, sink, options, scratch: Vec::new(), holes_left: options.limits.layer_bytes.max };
     let mut count = 0_u64;
     while let Some(member) = reader.next_member()? {
         count = options.limits.entries.check(count.saturating_add(1))?;
@@ -54,6 +55,8 @@ struct Show<'a> {
     options: &'a Options,
     /// Heads that lie across buffers are put together here.
     scratch: Vec<u8>,
+    /// Zeros out of holes that may still be hashed: they cost time, and an archive nothing.
+    holes_left: u64,
 }
 
 type Reader<'a> = TarReader<&'a mut dyn Skip>;
@@ -217,7 +220,7 @@ impl Show<'_> {
 
     /// A file with holes: what is stored is spooled, the holes are made as they are read.
     fn sparse(
-        &self,
+        &mut self,
         reader: &mut Reader<'_>,
         entry: &Entry,
         map: &SparseMap,
@@ -249,12 +252,19 @@ impl Show<'_> {
             self.sink.file(entry, &Head { content: &content, size_bytes: wanted });
         }
         if request.digests.sha256 {
-            match Sha256::of_content(&content) {
+            match self.sparse_digest(&content) {
                 Ok(sha256) => self.digests(entry, sha256),
                 Err(error) => self.lost(entry, &error),
             }
         }
         Ok(())
+    }
+
+    fn sparse_digest(&mut self, content: &SparseContent<'_>) -> Result<Sha256> {
+        let ceiling = self.options.limits.layer_bytes;
+        let left = self.holes_left.checked_sub(content.size_bytes());
+        self.holes_left = left.ok_or_else(|| ceiling.passed(ceiling.max.saturating_add(1)))?;
+        Sha256::of_content(content)
     }
 
     fn digests(&self, entry: &Entry, sha256: Sha256) {

@@ -265,10 +265,7 @@ impl Group<'_> {
         let document = match self.document(descriptor, digest) {
             Ok(document) => document,
             Err(error) => {
-                let is_index = descriptor
-                    .media_type
-                    .as_deref()
-                    .is_some_and(|t| t.contains("index") || t.contains(".list."));
+                let is_index = descriptor.media_type.as_deref().and_then(says_index) == Some(true);
                 if is_index {
                     met.broken.get_or_insert(error);
                 } else {
@@ -304,7 +301,7 @@ impl Group<'_> {
 
     /// The index or manifest that a descriptor names.
     fn document(&self, descriptor: &Descriptor, digest: Sha256) -> Result<Document> {
-        let place = || format!("{} {digest}", if self.name.is_some() { "document" } else { "blob" });
+        let place = || digest.to_string();
         let json = blob(self.files, descriptor, &self.options.limits)?;
         let mut document: Document = parse_json("image manifest", &json).at(place)?;
         let is_schema1 = document.schema_version == Some(1)
@@ -328,25 +325,35 @@ impl Group<'_> {
             ))
             .at(place);
         }
-        if let (Some(named), Some(own)) = (&descriptor.media_type, &document.media_type)
-            && named != own
-        {
+        let media_types = [&descriptor.media_type, &document.media_type].into_iter().flatten();
+        let said: BTreeSet<bool> = media_types.filter_map(|media_type| says_index(media_type)).collect();
+        let is_index = document.manifests.is_some() || said.first() == Some(&true);
+        if said.contains(&!is_index) {
+            let found = document.media_type.or(descriptor.media_type.clone()).unwrap_or_default();
             return Err(Error::malformed(
                 "image manifest",
                 "mediaType",
                 None,
-                format!("`{own}`"),
-                format!("`{named}`, as its descriptor says"),
+                format!("`{found}`"),
+                "the one of its descriptor and members",
             ))
             .at(place);
         }
-        let media_type = document.media_type.as_ref().or(descriptor.media_type.as_ref());
-        let says_index = media_type
-            .is_some_and(|t| t.ends_with(".image.index.v1+json") || t.ends_with(".manifest.list.v2+json"));
-        if says_index && document.manifests.is_none() {
+        if is_index && document.manifests.is_none() {
             document.manifests = Some(Vec::new());
         }
         Ok(document)
+    }
+}
+
+/// Whether this media type is an index's (or a manifest's); `None` if it is neither.
+fn says_index(media_type: &str) -> Option<bool> {
+    match media_type {
+        "application/vnd.oci.image.index.v1+json"
+        | "application/vnd.docker.distribution.manifest.list.v2+json" => Some(true),
+        "application/vnd.oci.image.manifest.v1+json"
+        | "application/vnd.docker.distribution.manifest.v2+json" => Some(false),
+        _ => None,
     }
 }
 
