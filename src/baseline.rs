@@ -288,6 +288,10 @@ pub enum Because {
 pub struct OtherEntry {
     /// The version.
     pub version: String,
+    /// The release that brought it: the next one above it in the changelog. A `~deb12u1` is lower than the
+    /// version that it was made from, so the order of versions does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought_by: Option<String>,
     /// The suites that it names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
@@ -297,6 +301,14 @@ pub struct OtherEntry {
     /// The CVE ids that it names, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cves: Vec<String>,
+}
+
+impl OtherEntry {
+    /// The version from which on its fixes are in: that of the release that brought it, else its own.
+    #[must_use]
+    pub fn in_from(&self) -> &str {
+        self.brought_by.as_deref().unwrap_or(&self.version)
+    }
 }
 
 /// What hosts run of one binary package, or of one slot.

@@ -170,7 +170,10 @@ impl<'a> Gathering<'a> {
         let mut changelogs: BTreeMap<(Ecosystem, Cow<'_, str>), Vec<Joined<'_>>> = BTreeMap::new();
         for entry in &system.releases {
             let (source, version) = joined_source(&entry.source, &entry.version);
-            changelogs.entry((entry.ecosystem, source)).or_default().push(Joined { version, entry });
+            let above = entry.superseded_by.as_deref();
+            let superseded_by = above.map(|above| joined_source(&entry.source, above).1);
+            let joined = Joined { version, superseded_by, entry };
+            changelogs.entry((entry.ecosystem, source)).or_default().push(joined);
         }
         for ((ecosystem, source), entries) in changelogs {
             let gathered = self.sources.entry((ecosystem, source.into_owned())).or_default();

@@ -54,6 +54,8 @@ impl Gathered {
 /// An entry under the version that it has in the source that it is compared as.
 pub(super) struct Joined<'a> {
     pub(super) version: Cow<'a, str>,
+    /// The version of the entry above it, in the same terms.
+    pub(super) superseded_by: Option<Cow<'a, str>>,
     pub(super) entry: &'a ReleaseEntry,
 }
 
@@ -63,9 +65,13 @@ impl Joined<'_> {
         match into.get_mut(&*self.version) {
             None => {
                 let version = self.version.to_string();
-                into.insert(version.clone(), ReleaseEntry { version, ..self.entry.clone() });
+                let superseded_by = self.superseded_by.as_ref().map(ToString::to_string);
+                into.insert(version.clone(), ReleaseEntry { version, superseded_by, ..self.entry.clone() });
             }
             Some(known) => {
+                if known.superseded_by.is_none() {
+                    known.superseded_by = self.superseded_by.as_ref().map(ToString::to_string);
+                }
                 known.dated = known.dated.or(self.entry.dated);
                 if known.cves != self.entry.cves {
                     known.cves.extend(self.entry.cves.iter().cloned());
@@ -145,10 +151,17 @@ pub(super) fn history_of(
 
     let mut releases = Vec::new();
     let mut others = Vec::new();
+    let because: BTreeMap<String, Option<Because>> = gathered
+        .entries
+        .iter()
+        .map(|(v, entry)| (v.clone(), rules.because(entry, gathered.installed.contains_key(v))))
+        .collect();
+    let mut brought = brought_by(&gathered.entries, &because);
     for (version, entry) in gathered.entries {
-        match rules.because(&entry, gathered.installed.contains_key(&version)) {
+        match because.get(&version).copied().flatten() {
             Some(because) => releases.push(rules.release(entry, because)),
             None => others.push(OtherEntry {
+                brought_by: brought.remove(&version),
                 version,
                 suites: entry.suites,
                 dated: entry.dated,
@@ -186,6 +199,36 @@ pub(super) fn history_of(
     }
     let spans = joined_spans(ecosystem, gathered.spans);
     History { ecosystem, source: source.to_owned(), third_party, spans, releases, others, rebuilds }
+}
+
+/// The release that brought each entry that is none: the next one above it in its changelog. Chains of entries
+/// are followed once each, so that what stands in circles (changelogs of hosts that contradict each other) ends.
+fn brought_by(
+    entries: &BTreeMap<String, ReleaseEntry>,
+    because: &BTreeMap<String, Option<Because>>,
+) -> BTreeMap<String, String> {
+    let mut known: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for (version, _) in entries.iter().filter(|(version, _)| because.get(*version) == Some(&None)) {
+        let mut chain = Vec::new();
+        let mut at = version.as_str();
+        let found = loop {
+            if let Some(found) = known.get(at) {
+                break *found;
+            }
+            if because.get(at).is_some_and(Option::is_some) {
+                break Some(at);
+            }
+            known.insert(at, None); // until it is known better: ends circles
+            chain.push(at);
+            match entries.get(at).and_then(|entry| entry.superseded_by.as_deref()) {
+                Some(above) => at = above,
+                None => break None,
+            }
+        };
+        known.extend(chain.into_iter().map(|version| (version, found)));
+    }
+    let brought = known.into_iter().filter_map(|(version, by)| Some((version.to_owned(), by?.to_owned())));
+    brought.collect()
 }
 
 /// What decides whether an entry is a release of this source on this platform.

@@ -54,6 +54,7 @@ pub(crate) fn changelog(source: &str, text: &str) -> Vec<ReleaseEntry> {
                 urgency: None,
                 dated: fields.get(2).and_then(|date| date.parse().ok()),
                 rebuild: false,
+                superseded_by: None,
                 cves: words(fields.get(3)),
             }
         })

@@ -165,7 +165,12 @@ fn history(squashed: &Squashed) -> Vec<ReleaseEntry> {
         })
         .flat_map(|entries| {
             let source = entries.first().map(|newest| newest.source.clone()).unwrap_or_default();
-            entries.iter().cloned().map(move |entry| ReleaseEntry { source: source.clone(), ..entry })
+            let above = [None].into_iter().chain(entries.iter().map(|entry| Some(entry.version.clone())));
+            entries.iter().cloned().zip(above).map(move |(entry, superseded_by)| ReleaseEntry {
+                source: source.clone(),
+                superseded_by,
+                ..entry
+            })
         })
         .collect();
     all.sort();

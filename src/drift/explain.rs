@@ -303,7 +303,7 @@ fn already_named(comparer: &Comparer<'_>, place: &Place<'_>) -> Vec<String> {
     let named = named_already(history, &place.image, own);
     let newer = |v: &str| history.compare(v, &place.image) == Ordering::Greater;
     let releases = history.releases.iter().map(|r| (r.version.as_str(), &r.cves));
-    let others = history.others.iter().map(|o| (o.version.as_str(), &o.cves));
+    let others = history.others.iter().map(|o| (o.in_from(), &o.cves));
     let ids: BTreeSet<&String> =
         releases.chain(others).filter(|(v, _)| newer(v)).flat_map(|(_, cves)| cves).collect();
     ids.into_iter().filter(|id| named.contains(id.as_str())).cloned().collect()

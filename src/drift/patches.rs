@@ -37,11 +37,11 @@ pub(super) fn named_already<'a>(
 ) -> BTreeSet<&'a str> {
     let newer = |version: &str| history.compare(version, image) == Ordering::Greater;
     let releases = &history.releases[history.releases.partition_point(|r| newer(&r.version))..];
-    let others = &history.others[history.others.partition_point(|o| newer(&o.version))..];
+    let others = history.others.iter().filter(|other| !newer(other.in_from()) || !newer(&other.version));
     let own = own.iter().filter(|entry| !entry.rebuild && !entry.cves.is_empty() && !newer(&entry.version));
     let mut ids: BTreeSet<&str> = BTreeSet::new();
     ids.extend(releases.iter().flat_map(|release| &release.cves).map(String::as_str));
-    ids.extend(others.iter().flat_map(|other| &other.cves).map(String::as_str));
+    ids.extend(others.flat_map(|other| &other.cves).map(String::as_str));
     ids.extend(own.flat_map(|entry| &entry.cves).map(String::as_str));
     ids
 }
@@ -55,23 +55,14 @@ pub(super) fn known_patches(
     named: &BTreeSet<&str>,
 ) -> Vec<Patch> {
     let newer = |version: &str| history.compare(version, image) == Ordering::Greater;
-    let mut others = history.others.iter().peekable();
-    let mut patches: Vec<Patch> = Vec::new();
-    for release in history.releases.iter().take_while(|r| newer(&r.version)).filter(|r| lane.holds(r)) {
-        let mut above: Vec<&String> = Vec::new();
-        while let Some(other) =
-            others.next_if(|o| history.compare(&o.version, &release.version) == Ordering::Greater)
-        {
-            above.extend(&other.cves);
+    let in_lane = history.releases.iter().take_while(|r| newer(&r.version)).filter(|r| lane.holds(r));
+    let mut patches: Vec<Patch> = in_lane.map(patch).collect();
+    for other in history.others.iter().filter(|other| newer(other.in_from())) {
+        // Newest first: the last that is not older than the version from which on the fixes are in.
+        let reach = |p: &Patch| history.compare(&p.version, other.in_from()) != Ordering::Less;
+        if let Some(next_newer) = patches.partition_point(reach).checked_sub(1) {
+            patches[next_newer].cves.extend(other.cves.iter().cloned());
         }
-        if let Some(next_newer) = patches.last_mut() {
-            next_newer.cves.extend(above.into_iter().cloned());
-        }
-        patches.push(patch(release));
-    }
-    let rest = others.take_while(|other| newer(&other.version)).flat_map(|other| &other.cves);
-    if let Some(oldest) = patches.last_mut() {
-        oldest.cves.extend(rest.cloned());
     }
     for patch in &mut patches {
         patch.cves.retain(|id| !named.contains(id.as_str()));

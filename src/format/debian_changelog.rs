@@ -222,6 +222,7 @@ impl Reader {
             urgency: None,
             dated: None,
             rebuild: false,
+            superseded_by: None,
             cves: Vec::new(),
         };
         self.options(number, heading.options, &mut entry);
@@ -706,6 +707,7 @@ mod tests {
                 urgency: Some("high".into()),
                 dated: Time::from_unix(1_200_235_759),
                 rebuild: true,
+                superseded_by: None,
                 cves: vec!["CVE-2007-0001".into(), "CVE-2024-12345".into()],
             }]
         );

@@ -26,6 +26,11 @@ pub struct ReleaseEntry {
     /// A rebuild of the same source for one architecture (`binary-only=yes`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rebuild: bool,
+    /// The version of the entry above it in its changelog, which was made upon it; `None` for the newest.
+    /// This, and not the order of versions, tells which fixes a version has: `5.2.5-2.1~deb11u1` is lower than
+    /// `5.2.5-2.1`, and was made from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
     /// CVE ids that it names, sorted, once each.
     #[serde(default)]
     pub cves: Vec<String>,

@@ -71,7 +71,7 @@ mod tests {
         table.row(["zlib".into(), "1".into(), "-".into()]);
         assert_eq!(
             table.lines(2, 30),
-            ["  name      n  ids", "  openssl  12  a, b, c, d, e, …", "  zlib      1  -"]
+            ["  name      n  ids", "  openssl  12  a, b, c, d, e,…", "  zlib      1  -"]
         );
     }
 }
