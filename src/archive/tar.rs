@@ -5,9 +5,10 @@
 //! `archive/tar`): data belongs to regular files only, one zero block before more data is an error, and what
 //! follows two zero blocks is no part of the archive.
 //!
-//! Read: names and sizes from pax `x` and `g` records and GNU `L` and `K` members, base-256 numbers, sparse
+//! Read: names and sizes from pax `x` records and GNU `L` and `K` members, base-256 numbers, sparse
 //! files (GNU `S`; pax 0.0, 0.1, 1.0), checksums with signed and unsigned bytes. Not read: owners, times,
-//! extended attributes, star's own sparse layout. A header that breaks the rules is an error: whatever follows
+//! extended attributes, star's own sparse layout; pax
+//! `g` records, which engines pass over. A header that breaks the rules is an error: whatever follows
 //! it cannot be found again.
 
 use std::io::{self, BufRead};
@@ -137,7 +138,6 @@ pub struct TarReader<S> {
     padding: u64,
     /// A block that was read to see what it is, and is a header.
     ahead: Option<Block>,
-    global: Records,
     end: Option<End>,
     extension_bytes: Ceiling,
     path_bytes: Ceiling,
@@ -152,7 +152,6 @@ impl<S: Skip> TarReader<S> {
             left: 0,
             padding: 0,
             ahead: None,
-            global: Records::default(),
             end: None,
             extension_bytes: limits.tar_extension_bytes,
             path_bytes: limits.path_bytes,
@@ -183,10 +182,8 @@ impl<S: Skip> TarReader<S> {
             };
             match header.flag() {
                 b'x' | b'X' => own.pax = Some(Records::parse(&self.extension(&header)?, offset)?),
-                b'g' => {
-                    let records = Records::parse(&self.extension(&header)?, offset)?;
-                    self.global.merge(records);
-                }
+                // Engines pass over global records, so what these say of a file is not true in a container.
+                b'g' => drop(Records::parse(&self.extension(&header)?, offset)?),
                 b'L' => own.name = Some(until_nul(self.extension(&header)?)),
                 b'K' => own.link = Some(until_nul(self.extension(&header)?)),
                 _ => return self.member(&header, own, offset).map(Some),
@@ -301,8 +298,7 @@ impl<S: Skip> TarReader<S> {
 
     /// Joins a header and its extensions.
     fn member(&mut self, header: &Header, own: Extensions, offset: u64) -> Result<Member> {
-        let mut pax = self.global.clone();
-        pax.merge(own.pax.unwrap_or_default());
+        let mut pax = own.pax.unwrap_or_default();
         let path = own.name.or_else(|| pax.take_path()).unwrap_or_else(|| header.path());
         let link = own.link.or_else(|| pax.take_link()).unwrap_or_else(|| header.link());
         for name in [&path, &link] {

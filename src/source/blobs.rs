@@ -42,6 +42,14 @@ impl ArchiveFiles {
 
 impl Files for ArchiveFiles {
     fn open(&self, path: &ImagePath) -> Result<Arc<dyn ReadAt>> {
+        // Digests check all but these: where readers differ in which counts, an image could be two.
+        let is_index = ["index.json", "manifest.json", "oci-layout"]
+            .iter()
+            .any(|name| path.as_bytes() == name.as_bytes());
+        if is_index && self.0.is_repeated(path) {
+            let found = format!("`{path}` more than once");
+            return Err(Error::malformed("image archive", "member", None, found, "once"));
+        }
         self.0.open(path)
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use walkdir::WalkDir;
 
 use crate::bytes::{HostFile, ReadAt, Section, size_of_len};
-use crate::error::{Result, ResultExt as _};
+use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath, Sha256, StratumId};
 use crate::stratum::{Entry, FileDigests, Meta, Node, Scope, Sink, Stratum, Want};
@@ -162,7 +162,7 @@ impl Visit<'_> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = File::options().read(true).custom_flags(flags).open(self.host(&entry.path))?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("changed while it was read")).at(String::new);
+            return Err(io::Error::other("changed while it was read").into());
         }
         let file: Arc<dyn ReadAt> = Arc::new(HostFile::new(file)?);
         match want {

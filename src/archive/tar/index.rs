@@ -1,6 +1,6 @@
 //! What is where in a tar that can be read at random: headers are read, data is passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub enum Place {
 pub struct Index {
     whole: Arc<dyn ReadAt>,
     places: BTreeMap<ImagePath, Place>,
+    repeated: BTreeSet<ImagePath>,
     damage: Option<Error>,
     link_hops: u64,
 }
@@ -38,9 +39,44 @@ impl Index {
     /// Reads all headers. What is wrong with the archive is kept beside what was read up to there.
     #[must_use]
     pub fn read(whole: Arc<dyn ReadAt>, limits: &Limits) -> Self {
-        let mut places = BTreeMap::new();
-        let damage = fill(&mut places, &whole, limits).err();
-        Index { whole, places, damage, link_hops: limits.link_hops.max }
+        let mut index = Index {
+            whole: Arc::clone(&whole),
+            places: BTreeMap::new(),
+            repeated: BTreeSet::new(),
+            damage: None,
+            link_hops: limits.link_hops.max,
+        };
+        index.damage = index.fill(&*whole, limits).err();
+        index
+    }
+
+    fn fill(&mut self, whole: &dyn ReadAt, limits: &Limits) -> Result<()> {
+        let mut reader = TarReader::new(HeadersOnly::new(whole), limits);
+        let mut count = 0_u64;
+        while let Some(member) = reader.next_member()? {
+            count = count.saturating_add(1);
+            limits.archive_members.check(count)?;
+            let path = ImagePath::new(&member.path);
+            let place = match member.kind {
+                MemberKind::File if matches!(member.layout, Layout::Plain) => {
+                    Place::File { offset: member.data_offset, size_bytes: member.stored_bytes }
+                }
+                MemberKind::HardLink => Place::Link(ImagePath::new(&member.link)),
+                MemberKind::Symlink if member.link.starts_with(b"/") => {
+                    Place::Link(ImagePath::new(&member.link))
+                }
+                MemberKind::Symlink => {
+                    Place::Link(ImagePath::new([path.parent().as_bytes(), &member.link].join(&b'/')))
+                }
+                MemberKind::Label => continue,
+                _ => Place::None,
+            };
+            if self.places.contains_key(&path) {
+                self.repeated.insert(path.clone());
+            }
+            self.places.insert(path, place);
+        }
+        Ok(())
     }
 
     /// What is wrong with the archive, if it is.
@@ -58,6 +94,12 @@ impl Index {
     #[must_use]
     pub fn contains(&self, path: &ImagePath) -> bool {
         self.places.contains_key(path)
+    }
+
+    /// Whether members of this path came more than once. Readers differ in which of them counts.
+    #[must_use]
+    pub fn is_repeated(&self, path: &ImagePath) -> bool {
+        self.repeated.contains(path)
     }
 
     /// A file's bytes; links are followed within the archive.
@@ -86,30 +128,6 @@ impl Index {
         }
         Err(Error::malformed("tar", "link", None, format!("`{path}` leads in a circle"), "a file"))
     }
-}
-
-fn fill(places: &mut BTreeMap<ImagePath, Place>, whole: &Arc<dyn ReadAt>, limits: &Limits) -> Result<()> {
-    let mut reader = TarReader::new(HeadersOnly::new(&**whole), limits);
-    let mut count = 0_u64;
-    while let Some(member) = reader.next_member()? {
-        count = count.saturating_add(1);
-        limits.archive_members.check(count)?;
-        let path = ImagePath::new(&member.path);
-        let place = match member.kind {
-            MemberKind::File if matches!(member.layout, Layout::Plain) => {
-                Place::File { offset: member.data_offset, size_bytes: member.stored_bytes }
-            }
-            MemberKind::HardLink => Place::Link(ImagePath::new(&member.link)),
-            MemberKind::Symlink if member.link.starts_with(b"/") => Place::Link(ImagePath::new(&member.link)),
-            MemberKind::Symlink => {
-                Place::Link(ImagePath::new([path.parent().as_bytes(), &member.link].join(&b'/')))
-            }
-            MemberKind::Label => continue,
-            _ => Place::None,
-        };
-        places.insert(path, place);
-    }
-    Ok(())
 }
 
 /// A window over content that jumps over what is skipped.

@@ -2,21 +2,18 @@
 
 use crate::error::{Error, Result};
 
-/// The records that karat reads. Later ones replace earlier ones; an empty value takes one back.
-#[derive(Debug, Clone, Default)]
+/// The records that karat reads. Later ones replace earlier ones; with an empty value the header's own counts.
+#[derive(Debug, Default)]
 pub(super) struct Records {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    size_bytes: Option<Number>,
+    size_bytes: Option<u64>,
     /// `GNU.sparse.*`, where there are any.
     pub(super) sparse: Option<Box<SparseRecords>>,
 }
 
-/// A decimal number, or that the header's own counts again.
-type Number = Option<u64>;
-
 /// The records of a sparse file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct SparseRecords {
     pub(super) major: Option<Vec<u8>>,
     pub(super) minor: Option<Vec<u8>>,
@@ -77,7 +74,7 @@ impl Records {
         match key {
             b"path" => self.path = Some(name()?),
             b"linkpath" => self.link = Some(name()?),
-            b"size" => self.size_bytes = Some(number()?),
+            b"size" => self.size_bytes = number()?,
             _ => {
                 let Some(key) = key.strip_prefix(b"GNU.sparse.") else { return Some(()) };
                 let sparse = self.sparse.get_or_insert_default();
@@ -95,14 +92,6 @@ impl Records {
         Some(())
     }
 
-    /// Puts later records over these.
-    pub(super) fn merge(&mut self, later: Records) {
-        self.path = later.path.or(self.path.take());
-        self.link = later.link.or(self.link.take());
-        self.size_bytes = later.size_bytes.or(self.size_bytes.take());
-        self.sparse = later.sparse.or(self.sparse.take());
-    }
-
     /// The name, where the header's does not count.
     pub(super) fn take_path(&mut self) -> Option<Vec<u8>> {
         let sparse = self.sparse.as_mut().and_then(|sparse| sparse.name.take());
@@ -116,7 +105,7 @@ impl Records {
 
     /// The size of the data, where the header's does not count.
     pub(super) fn size_bytes(&self) -> Option<u64> {
-        self.size_bytes.flatten()
+        self.size_bytes
     }
 }
 
