@@ -25,7 +25,8 @@ const RANKS: &[&[&str]] = &[
     &["history"],
     &["render"],
     &["audit"],
-    &["cli", "main"],
+    &["cli"],
+    &["main"],
 ];
 
 fn rank(module: &str) -> usize {
