@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::model::{Gap, ImagePath};
 use crate::stratum::{Entry, Want};
 
-pub use assemble::{Assembled, assemble};
+pub use assemble::{Assembled, assemble, nothing_found};
 pub use fact::{Fact, Member, Needs};
 pub use follow_up::follow_up;
 pub use gather::{Facts, gather};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
-use crate::collect::{Collector, Facts, Needs, assemble, follow_up, gather, squash};
-use crate::error::{Error, Result, ResultExt};
+use crate::collect::{Collector, Facts, Needs, assemble, follow_up, gather, nothing_found, squash};
+use crate::error::{Error, Result};
 use crate::layer;
 use crate::limits::Limits;
 use crate::model::inventory::INVENTORY_SCHEMA;
@@ -63,7 +63,7 @@ pub fn scan(reference: &str, options: &Options) -> Result<Vec<Inventory>> {
 }
 
 fn scan_one(reference: &str, options: &Options, slots: &Slots) -> Result<Vec<Inventory>> {
-    let images = source::open(reference, &options.source).at(|| reference.to_string())?;
+    let images = source::open(reference, &options.source)?;
     Ok(images.into_iter().map(|image| inventory(image, options, slots)).collect())
 }
 
@@ -129,7 +129,7 @@ fn layers(inventory: &mut Inventory, set: LayerSet, options: &Options, slots: &S
     for (place, facts) in places.into_iter().zip(facts) {
         let read = facts.is_ok();
         believed.push(facts.unwrap_or_else(|error| {
-            inventory.gaps.push(required(&error.at(place.clone())));
+            inventory.gaps.push(required(&error));
             Facts::default()
         }));
         inventory.coverage.push(Coverage { place, kind: "layer".into(), role: "root".into(), read });
@@ -189,7 +189,12 @@ fn finish(inventory: &mut Inventory, facts: Vec<Facts>, strata: &[&dyn Stratum],
     let assembled = assemble(&squashed, options.needs);
     inventory.gaps.extend(assembled.gaps);
     inventory.coverage.extend(assembled.coverage);
-    if assembled.system.os.is_some() || !assembled.system.packages.is_empty() {
+    // Where something was not read, that explains enough.
+    if !inventory.gaps.iter().any(|gap| gap.required) {
+        inventory.gaps.extend(nothing_found(&assembled.system));
+    }
+    let System { os, packages, .. } = &assembled.system;
+    if os.is_some() || !packages.is_empty() {
         inventory.systems.push(assembled.system);
     }
 }

@@ -47,9 +47,10 @@ impl Talk {
     }
 }
 
+/// The terminal's columns; where there is none, what log viewers show.
 fn terminal_width() -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    columns.filter(|c| (40..=500).contains(c)).unwrap_or(100)
+    terminal_size::terminal_size()
+        .map_or(120, |(terminal_size::Width(columns), _)| usize::from(columns).max(60))
 }
 
 /// The time to judge at: the flag, `SOURCE_DATE_EPOCH`, now.

@@ -76,7 +76,9 @@ pub(super) fn write_file(file: &Path, content: &[u8]) -> Result<()> {
     if file.exists() && !fs::metadata(file).at(place)?.is_file() {
         return fs::write(file, content).at(place); // a pipe or a device is written as it is
     }
-    let mut beside = tempfile::Builder::new().prefix(".karat-").tempfile_in(folder).at(place)?;
+    let beside = tempfile::Builder::new().prefix(".karat-").tempfile_in(folder);
+    // Its own name is chance, and nobody's concern.
+    let mut beside = beside.map_err(|error| std::io::Error::from(error.kind())).at(place)?;
     beside.write_all(content).at(place)?;
     #[cfg(unix)]
     {

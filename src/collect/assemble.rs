@@ -75,16 +75,26 @@ fn missing(
         gap("/var/lib/dpkg", "dpkg's directory is there, and no database in it (status, status.d)");
     }
     match (os, platform) {
-        (None, _) if packages.is_empty() => {
-            gap("/", "no operating system and no package was found");
-        }
+        // `nothing_found` tells that.
+        (_, None) if packages.is_empty() => {}
         (None, _) => gap("/etc/os-release", "it is not there, so the platform is unknown"),
-        (Some(_), None) if packages.is_empty() => {
-            gap("/", "an os-release and no package was found");
-        }
         (Some(_), None) => gap("/etc/os-release", "it names no release, so the platform is unknown"),
         (Some(_), Some(_)) => {}
     }
+}
+
+/// The gap of a root in which no package was found: it was not understood, so it is never clean.
+#[must_use]
+pub fn nothing_found(system: &System) -> Option<Gap> {
+    let found = match system.os {
+        Some(_) => "an operating system, but no package",
+        None => "no operating system and no package",
+    };
+    system.packages.is_empty().then(|| Gap {
+        place: "/".into(),
+        reason: format!("{found} was found"),
+        required: true,
+    })
 }
 
 /// All visible facts, in order of their paths.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::drift::{Change, Counts, PackageDrift};
 use crate::model::Time;
 use crate::report::{ImageReport, Report, SystemReport};
-use crate::standard::{Effect, Finding, Outcome, State, Verdict};
+use crate::standard::{Code, Effect, Finding, Outcome, State, Verdict};
 
 use super::table::Table;
 use super::{BAD, DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, some_of};
@@ -14,8 +14,6 @@ use super::{BAD, DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, some_of};
 const WORST: usize = 10;
 /// So many gaps and notes are told unless all are asked for.
 const GAPS: usize = 5;
-/// So many CVE ids are named in a row.
-const IDS: usize = 3;
 
 /// The report of an audit as text.
 #[must_use]
@@ -65,7 +63,9 @@ fn yardstick(report: &Report) -> String {
     let mut parts = Vec::new();
     if let Some(baseline) = &report.baseline {
         let hosts = count(baseline.hosts, "host", "hosts");
-        parts.push(format!("baseline {} of {hosts} as of {}", baseline.name, baseline.as_of.date()));
+        let asked = report.standard.as_ref().map_or(0, |s| s.standard.baseline.min_hosts);
+        let weak = if baseline.hosts < asked { format!(" (weak: {asked} asked for)") } else { String::new() };
+        parts.push(format!("baseline {} of {hosts}{weak} as of {}", baseline.name, baseline.as_of.date()));
     }
     if let Some(standard) = &report.standard {
         let target = &standard.standard.target;
@@ -91,10 +91,10 @@ fn image_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
         return lines;
     }
     if image.systems.is_empty() {
-        lines.push(format!("{}  {reference}: nothing in it could be judged", label(image.outcome)));
+        lines.push(format!("{}  {reference}: no verdict: {}", label(image.outcome), unread(image)));
     }
     for system in &image.systems {
-        lines.push(format!("{}  {reference}: {}", label(system.verdict.outcome), why(system)));
+        lines.push(format!("{}  {reference}: {}", label(system.verdict.outcome), why(system, image)));
         lines.extend(system_lines(system, detail));
     }
     lines.extend(gap_lines(image, detail));
@@ -102,7 +102,7 @@ fn image_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
 }
 
 /// The verdict in one breath.
-fn why(system: &SystemReport) -> String {
+fn why(system: &SystemReport, image: &ImageReport) -> String {
     let verdict = &system.verdict;
     let platform = system.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
     let age = age(verdict);
@@ -112,8 +112,9 @@ fn why(system: &SystemReport) -> String {
         State::Drifted => format!("drifted: {age} behind production, {allowed}"),
         State::Unsupported => first(system, Effect::Fail).unwrap_or_else(|| "no longer supported".into()),
         State::Incomplete => {
-            let first = first(system, Effect::Incomplete).unwrap_or_else(|| "not all was read".into());
-            format!("no verdict: {first}")
+            let other =
+                system.findings.iter().find(|f| f.effect == Effect::Incomplete && f.code != Code::Gap);
+            format!("no verdict: {}", other.map_or_else(|| unread(image), |finding| finding.message.clone()))
         }
         State::Due => {
             format!("due: {age} behind production, {allowed}; leaves the target on {}", leaves(verdict))
@@ -128,6 +129,11 @@ fn why(system: &SystemReport) -> String {
         ),
     };
     format!("{platform} {reason}")
+}
+
+fn unread(image: &ImageReport) -> String {
+    let parts = image.gaps.iter().filter(|gap| gap.required).count();
+    format!("{} could not be read", count(parts, "required part", "required parts"))
 }
 
 fn age(verdict: &Verdict) -> String {
@@ -229,10 +235,9 @@ fn by_source(drift: &[PackageDrift]) -> Vec<Source<'_>> {
 }
 
 fn source_lines(sources: &[Source<'_>], detail: Detail) -> Vec<String> {
-    let mut table = Table::new(
-        &["source", "image has", "production has", "behind since", "days", "patches", "CVE ids"],
-        &[4, 5],
-    );
+    let headings = ["source", "image has", "production has", "since", "days", "patches", "CVEs", "CVE ids"];
+    let shown_columns = if detail.verbose { headings.len() } else { headings.len() - 1 };
+    let mut table = Table::new(&headings[..shown_columns], &[4, 5, 6]);
     let shown = if detail.verbose { sources.len() } else { WORST };
     for source in sources.iter().take(shown) {
         let Some(package) = source.packages.first() else { continue };
@@ -240,15 +245,17 @@ fn source_lines(sources: &[Source<'_>], detail: Detail) -> Vec<String> {
         let days = source.packages.iter().filter_map(|p| p.days_behind).max();
         let days = days.map_or("?".into(), |days| format!("{}{days}", if bound { "≥" } else { "" }));
         let ids: Vec<&str> = source.cves.iter().copied().collect();
-        table.row([
+        let cells = [
             source.name.to_string(),
             package.image_source_version.clone(),
             package.baseline_source_version.clone().unwrap_or_default(),
             source.since.map_or("unknown".into(), |since| since.date().to_string()),
             days,
             source.versions.len().to_string(),
-            some_of(&ids, if detail.verbose { usize::MAX } else { IDS }),
-        ]);
+            ids.len().to_string(),
+            some_of(&ids, usize::MAX),
+        ];
+        table.row(cells.into_iter().take(shown_columns));
     }
     let width = if detail.verbose { usize::MAX } else { detail.width };
     let mut lines = table.lines(6, width);
@@ -256,8 +263,8 @@ fn source_lines(sources: &[Source<'_>], detail: Detail) -> Vec<String> {
         *heading = paint(FAINT, &heading);
     }
     if sources.len() > shown {
-        let more = count(sources.len() - shown, "source", "sources");
-        lines.push(paint(FAINT, format!("      and {more} more; -v shows all")));
+        let more = count(sources.len() - shown, "more source", "more sources");
+        lines.push(paint(FAINT, format!("      and {more}; -v shows all, with CVE ids")));
     }
     lines
 }
@@ -286,10 +293,11 @@ fn upgrade_lines(system: &SystemReport) -> Vec<String> {
 
 /// What is good to know beside the verdict; what the lines above tell already is not told again.
 fn note_lines(system: &SystemReport, detail: Detail) -> Vec<String> {
-    use crate::standard::Code;
     let told = |f: &&Finding| {
-        !matches!(f.code, Code::PastTarget | Code::Gap | Code::NoPackages | Code::LeavesTargetSoon)
-            && (detail.verbose || f.effect != Effect::Note)
+        let above =
+            matches!(f.code, Code::PastTarget | Code::Gap | Code::NoPackages | Code::LeavesTargetSoon);
+        let below = f.code == Code::BaselineWeak && f.package.is_none();
+        !above && !below && (detail.verbose || f.effect != Effect::Note)
     };
     let notes: Vec<&Finding> = system.findings.iter().filter(told).collect();
     let shown = if detail.verbose { notes.len() } else { GAPS };

@@ -1,6 +1,7 @@
 //! Everything that the crate promises, seen from outside.
 
 mod central_types;
+mod cli;
 mod contracts;
 mod decoders;
 mod house;
