@@ -22,6 +22,9 @@ use karat::format::{debian_changelog, os_release};
 use karat::limits::Limits;
 use karat::model::version::deb;
 
+#[path = "conformance/images.rs"]
+mod images;
+
 type Failable<T> = Result<T, Box<dyn Error>>;
 
 /// What came of one case.
@@ -64,6 +67,7 @@ const KINDS: &[(&str, Run)] = &[
     ("pkgdb-pacman", |_| Ok(Outcome::NotYet("no pacman database"))),
     ("os-release", os_release_kind),
     ("changelogs-debian", changelogs_debian),
+    ("images", images::images),
     ("changelogs-rpm", |_| Ok(Outcome::NotYet("no rpm changelogs"))),
 ];
 
