@@ -1,8 +1,8 @@
 //! From files to facts, and from the facts of all strata to one inventory.
 //!
-//! Three steps: collectors read single files as a walk shows them ([`gather`]); the facts of all strata are
-//! squashed into what is visible at last ([`squash`]), with second visits where one file alone does not say
-//! it all ([`follow_up`]); and [`assemble`] joins what is visible into a system.
+//! Three steps: collectors read single files as a walk shows them ([`mod@gather`]); the facts of all strata are
+//! squashed into what is visible at last ([`mod@squash`]), with second visits where one file alone does not say
+//! it all ([`mod@follow_up`]); and [`mod@assemble`] joins what is visible into a system.
 
 pub mod assemble;
 mod changelogs;
