@@ -192,6 +192,33 @@ impl ReadAt for Section {
     }
 }
 
+/// The first bytes of something larger.
+pub struct Head<'a> {
+    content: &'a dyn ReadAt,
+    size_bytes: u64,
+}
+
+impl<'a> Head<'a> {
+    /// The first `most` bytes of `content`, or all if it has fewer.
+    #[must_use]
+    pub fn new(content: &'a dyn ReadAt, most: u64) -> Self {
+        Head { content, size_bytes: content.size_bytes().min(most) }
+    }
+}
+
+impl ReadAt for Head<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        match offset.checked_add(size_of_len(dst.len())) {
+            Some(end) if end <= self.size_bytes => self.content.read_exact_at(offset, dst),
+            _ => Err(passes_end(offset, dst.len(), self.size_bytes)),
+        }
+    }
+}
+
 /// `Read` and `Seek` over a [`ReadAt`], for decoders that stream.
 pub struct Reader<'a> {
     content: &'a dyn ReadAt,

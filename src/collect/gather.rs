@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::bytes::ReadAt;
+use crate::bytes::{Head, ReadAt};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath};
@@ -84,7 +84,7 @@ impl Sink for Gatherer<'_> {
             let part = match collector.want(entry) {
                 Want::No => continue,
                 Want::Head(len) => {
-                    let head = Head { content, size_bytes: content.size_bytes().min(u64::from(len)) };
+                    let head = Head::new(content, u64::from(len));
                     run(
                         *collector,
                         &FileView { path: &entry.path, content: &head, companions: &[], limits: self.limits },
@@ -169,30 +169,4 @@ pub(super) fn range_below<'m, T>(
     let directory = directory.clone();
     let first = directory.join("\0");
     map.range(first..).take_while(move |(path, _)| path.below(&directory).is_some())
-}
-
-/// The first bytes of a file.
-struct Head<'a> {
-    content: &'a dyn ReadAt,
-    size_bytes: u64,
-}
-
-impl ReadAt for Head<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
-        let end = offset.saturating_add(dst.len() as u64);
-        if end > self.size_bytes {
-            return Err(crate::error::Error::malformed(
-                "file",
-                "head",
-                offset,
-                format!("{} bytes wanted", dst.len()),
-                format!("{} were asked for", self.size_bytes),
-            ));
-        }
-        self.content.read_exact_at(offset, dst)
-    }
 }

@@ -4,7 +4,7 @@ use sha2::Digest as _;
 
 use super::Options;
 use crate::archive::tar::{Layout, Member, MemberKind, Skip, SparseContent, SparseMap, TarReader};
-use crate::bytes::{ReadAt, passes_end, size_of_len};
+use crate::bytes::{Head, ReadAt, size_of_len};
 use crate::codec::SpoolWriter;
 use crate::error::{Error, Result};
 use crate::model::{Gap, ImagePath, Sha256};
@@ -249,7 +249,7 @@ impl Show<'_> {
         };
         let content = SparseContent { stored: &stored, map };
         if let Some(wanted) = wanted_bytes(request.want, map.size_bytes()) {
-            self.sink.file(entry, &Head { content: &content, size_bytes: wanted });
+            self.sink.file(entry, &Head::new(&content, wanted));
         }
         if request.digests.sha256 {
             match self.sparse_digest(&content) {
@@ -307,25 +307,6 @@ impl Store {
                 Ok(())
             }
             Store::Spool(writer) => writer.push(part),
-        }
-    }
-}
-
-/// The first bytes of content.
-struct Head<'a> {
-    content: &'a dyn ReadAt,
-    size_bytes: u64,
-}
-
-impl ReadAt for Head<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
-        match offset.checked_add(size_of_len(dst.len())) {
-            Some(end) if end <= self.size_bytes => self.content.read_exact_at(offset, dst),
-            _ => Err(passes_end(offset, dst.len(), self.size_bytes)),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use walkdir::WalkDir;
 
-use crate::bytes::{HostFile, ReadAt, Section, size_of_len};
+use crate::bytes::{Head, HostFile, ReadAt as _, size_of_len};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath, Sha256, StratumId};
@@ -164,19 +164,16 @@ impl Visit<'_> {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("changed while it was read").into());
         }
-        let file: Arc<dyn ReadAt> = Arc::new(HostFile::new(file)?);
+        let file = HostFile::new(file)?;
         match want {
             Want::No => {}
-            Want::Head(len) => {
-                let len = file.size_bytes().min(u64::from(len));
-                self.sink.file(entry, &Section::new(Arc::clone(&file), 0, len)?);
-            }
-            Want::Random => self.sink.file(entry, &*file),
+            Want::Head(len) => self.sink.file(entry, &Head::new(&file, u64::from(len))),
+            Want::Random => self.sink.file(entry, &file),
         }
         if sha256 {
             // Holes make a file of any size out of nothing.
             self.limits.spool_file_bytes.check(file.size_bytes())?;
-            let sha256 = Some(Sha256::of_content(&*file)?);
+            let sha256 = Some(Sha256::of_content(&file)?);
             self.sink.digests(entry, &FileDigests { sha256 });
         }
         Ok(())
