@@ -62,6 +62,11 @@ pub trait Collector: Sync {
     /// Whatever is wrong with the file as a whole; it becomes a gap, and what `out` has is kept.
     fn collect(&self, file: &FileView<'_>, out: &mut Out<'_>) -> Result<()>;
 
+    /// Whether a directory in the place of a file that it wants is a defect.
+    fn reads_files_only(&self) -> bool {
+        true
+    }
+
     /// Whether an image can pass when this file could not be read.
     fn is_required(&self, _path: &ImagePath) -> bool {
         true

@@ -102,7 +102,8 @@ limits! {
     spool_resident_bytes = 64 * MIB, "bytes", "all spooled files in memory";
     package_db_bytes = 512 * MIB, "bytes", "one package database file: a hundred times that of a full desktop";
     record_bytes = 16 * MIB, "bytes", "one record (stanza) of a package database";
-    records = 1_000_000, "records", "records of one package database or changelog";
+    follow_ups = 100_000, "files", "files of one image that links lead to and that are read a second time";
+    records = 200_000, "records", "records of one package database or changelog";
     os_release_bytes = MIB, "bytes", "one os-release file";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";

@@ -110,8 +110,8 @@ pub trait Sink: Sync {
 pub enum Scope<'a> {
     /// Everything.
     All,
-    /// These paths: a file as it is, a directory with all below it. Symbolic links on the way to them are
-    /// entries of the walk, and are not followed.
+    /// These paths, sorted: a file as it is, a directory with all below it. Symbolic links on the way to them
+    /// are entries of the walk, and are not followed.
     Only(&'a [ImagePath]),
 }
 
@@ -123,9 +123,26 @@ impl Scope<'_> {
         match self {
             Scope::All => true,
             Scope::Only(paths) => {
-                paths.iter().any(|wanted| path.below(wanted).is_some() || wanted.below(path).is_some())
+                // Sorted by bytes, what is below a path comes right after it, but for siblings like `a-b`.
+                let first_below = path.join("\0");
+                let on_the_way = paths.get(paths.partition_point(|wanted| *wanted < first_below));
+                on_the_way.is_some_and(|wanted| wanted.below(path).is_some()) || is_in(paths, path)
             }
         }
+    }
+}
+
+/// Whether a path is one of these sorted paths, or below one.
+fn is_in(paths: &[ImagePath], path: &ImagePath) -> bool {
+    let mut at = path.clone();
+    loop {
+        if paths.binary_search(&at).is_ok() {
+            return true;
+        }
+        if at.is_root() {
+            return false;
+        }
+        at = at.parent();
     }
 }
 
@@ -148,4 +165,32 @@ pub trait Stratum: Send + Sync {
     /// If the stratum as a whole cannot be believed (it is cut off, not what it should be, or does not match
     /// its digest): then nothing that the sink was shown counts. What concerns one entry is a gap instead.
     fn visit(&self, scope: Scope<'_>, sink: &dyn Sink) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_shows_what_is_in_it_and_on_the_way() {
+        let mut paths: Vec<ImagePath> =
+            ["usr/a", "usr/a-b/c", "var/lib/dpkg/status"].map(ImagePath::from).into();
+        paths.sort();
+        let scope = Scope::Only(&paths);
+        for (path, want) in [
+            ("usr", true),
+            ("usr/a", true),
+            ("usr/a/x/y", true),
+            ("usr/a-b", true),
+            ("usr/a-b/c", true),
+            ("usr/a-b/d", false),
+            ("usr/a0", false),
+            ("var/lib", true),
+            ("var/lib/dpkg/status-old", false),
+            ("", true),
+        ] {
+            assert_eq!(scope.shows(&ImagePath::from(path)), want, "{path}");
+        }
+        assert!(Scope::Only(&[ImagePath::root()]).shows(&ImagePath::from("any/thing")));
+    }
 }

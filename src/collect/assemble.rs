@@ -3,6 +3,9 @@
 mod ownership;
 mod packages;
 
+use std::collections::BTreeSet;
+
+use crate::format::dpkg::info_name;
 use crate::format::os_release::canonical_release;
 use crate::model::{Coverage, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
 
@@ -74,6 +77,9 @@ fn missing(
     if has_admin && !has_dpkg {
         gap("/var/lib/dpkg", "dpkg's directory is there, and no database in it (status, status.d)");
     }
+    if let Some(strays) = strays(squashed, packages) {
+        gap("/var/lib/dpkg/info", &strays);
+    }
     match (os, platform) {
         // `nothing_found` tells that.
         (_, None) if packages.is_empty() => {}
@@ -94,6 +100,27 @@ pub fn nothing_found(system: &System) -> Option<Gap> {
         place: "/".into(),
         reason: format!("{found} was found"),
         required: true,
+    })
+}
+
+/// Packages whose digests dpkg keeps and which no database lists: it was cut, or records were taken out of it.
+/// (A package that was removed has none left.)
+fn strays(squashed: &Squashed, packages: &[Package]) -> Option<String> {
+    let Resolved::Directory(info) = squashed.resolve(&ImagePath::from("var/lib/dpkg/info")) else {
+        return None;
+    };
+    let listed: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let strays: BTreeSet<&str> = squashed
+        .below(&info)
+        .filter_map(|(path, _)| info_name(path.name()))
+        .filter(|name| name.kind == "md5sums" && !listed.contains(name.package))
+        .map(|name| name.package)
+        .collect();
+    let some: Vec<&str> = strays.iter().copied().take(3).collect();
+    let more = if strays.len() > 3 { ", …" } else { "" };
+    let many = strays.len();
+    (many > 0).then(|| {
+        format!("{many} packages have files there and are in no database: {}{more}", some.join(", "))
     })
 }
 

@@ -14,7 +14,9 @@ use super::{Collector, Fact, FileView, Needs, Out};
 /// Reads dpkg's admin directory.
 pub(super) struct Dpkg;
 
-const PLACES: &[&str] = &["var/lib/dpkg/status", "var/lib/dpkg/status.d", "var/lib/dpkg/updates"];
+/// Of `info` only the names are looked at.
+const PLACES: &[&str] =
+    &["var/lib/dpkg/status", "var/lib/dpkg/status.d", "var/lib/dpkg/updates", "var/lib/dpkg/info"];
 
 /// The files of the admin directory that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 //! another package's), and where a database has a companion, the files are visited once more, by path, and
 //! shown to the collector under the name that it knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::bytes::ReadAt;
+use crate::bytes::{Head, ReadAt};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath, StratumId};
@@ -42,13 +42,61 @@ pub fn follow_up(
         let todo: Vec<FollowUp> =
             needed(squashed, collectors).into_iter().filter(|f| !done.contains(f)).collect();
         if todo.is_empty() {
-            return;
+            return irregular(squashed, collectors);
         }
-        for visit in todo {
-            carry_out(&visit, squashed, strata, collectors, limits);
-            done.insert(visit);
+        if (done.len() + todo.len()) as u64 > limits.follow_ups.max {
+            let error = limits.follow_ups.passed((done.len() + todo.len()) as u64);
+            squashed.gaps.push(Gap { place: "links".into(), reason: error.reason(), required: true });
+            return irregular(squashed, collectors);
+        }
+        visit_aliases(&todo, squashed, strata, collectors, limits);
+        for visit in &todo {
+            carry_out(visit, squashed, strata, collectors, limits);
+        }
+        done.extend(todo);
+    }
+}
+
+/// Gaps for what should be a file that a collector reads, and is none: a device, a pipe, a directory, a link
+/// to nothing.
+fn irregular(squashed: &mut Squashed, collectors: &[&dyn Collector]) {
+    let mut gaps = BTreeSet::new();
+    for collector in collectors {
+        for place in collector.places() {
+            let place = ImagePath::from(*place);
+            for path in [&place, &place.parent()] {
+                if leads_nowhere(squashed, path) && collector.is_required(&place) {
+                    gaps.insert(irregular_gap(path, "a link that leads nowhere", true));
+                }
+            }
+            let below = squashed.below(&place).map(|(path, node)| (path.clone(), node.clone()));
+            let all = below.chain(squashed.node(&place).map(|node| (place.clone(), node.clone())));
+            for (path, node) in all {
+                let what = match node {
+                    Node::Special => "a device, pipe or socket where a file should be",
+                    Node::Directory(_) | Node::Opaque if collector.reads_files_only() => {
+                        "a directory where a file should be"
+                    }
+                    Node::Symlink(_) if leads_nowhere(squashed, &path) => "a link that leads nowhere",
+                    _ => continue,
+                };
+                let as_file = Entry { path: path.clone(), node: Node::File(Meta::default()) };
+                if collector.want(&as_file) != Want::No {
+                    gaps.insert(irregular_gap(&path, what, collector.is_required(&path)));
+                }
+            }
         }
     }
+    squashed.gaps.extend(gaps);
+}
+
+fn irregular_gap(path: &ImagePath, what: &str, required: bool) -> Gap {
+    Gap { place: path.to_string(), reason: what.into(), required }
+}
+
+fn leads_nowhere(squashed: &Squashed, path: &ImagePath) -> bool {
+    matches!(squashed.node(path), Some(Node::Symlink(_)))
+        && matches!(squashed.resolve(path), Resolved::Nothing | Resolved::Unknown(_))
 }
 
 /// The second visits that the tree as it is known asks for, sorted.
@@ -173,9 +221,7 @@ fn carry_out(
     limits: &Limits,
 ) {
     let result = match visit {
-        FollowUp::Alias { collector, alias, real } => {
-            visit_alias(squashed, strata, collectors[*collector], alias, real, limits)
-        }
+        FollowUp::Alias { .. } => Ok(()),
         FollowUp::Companions { collector, path, companions } => {
             visit_companions(squashed, strata, collectors[*collector], path, companions, limits)
         }
@@ -186,45 +232,117 @@ fn carry_out(
     }
 }
 
-/// Shows a file to a collector under another name, in its own stratum and in those where an earlier file lay.
-fn visit_alias(
+/// A file of one stratum that a collector is shown under another name.
+struct Shown<'a> {
+    collector: &'a dyn Collector,
+    alias: &'a ImagePath,
+    /// The path that it really has in the end, and since which stratum it says this there.
+    real: &'a ImagePath,
+    as_of: StratumId,
+    /// Whether it is what is visible at last.
+    is_last: bool,
+}
+
+/// Shows files to collectors under other names, in their own strata and in those where earlier files lay: one
+/// visit a stratum, however many files there are.
+fn visit_aliases(
+    todo: &[FollowUp],
     squashed: &mut Squashed,
     strata: &[&dyn Stratum],
-    collector: &dyn Collector,
-    alias: &ImagePath,
-    real: &ImagePath,
+    collectors: &[&dyn Collector],
     limits: &Limits,
-) -> Result<()> {
-    let Some(located) = squashed.locate(real) else {
-        squashed.gaps.push(Gap {
-            place: alias.to_string(),
-            reason: "a hard link to a file that is in no layer".into(),
-            required: collector.is_required(alias),
-        });
-        return Ok(());
-    };
-    // A hard link's content lies in one stratum, and the link may have come with a higher one.
-    let since = squashed.placed(real).unwrap_or(located.stratum);
-    let earlier = squashed.earlier(real).iter().filter(|stratum| **stratum < since);
-    let mut places: Vec<(StratumId, Located)> =
-        earlier.map(|id| (*id, Located { stratum: *id, path: real.clone() })).collect();
-    places.push((since, located));
-    for (as_of, place) in places {
-        let mut part = None;
-        let gaps = open_all(strata, std::slice::from_ref(&place), &[], &mut |contents| {
-            if let [content] = contents {
-                let file = FileView { path: alias, content: *content, companions: &[], limits };
-                part = Some(run(collector, &file));
+) {
+    let mut by_stratum: BTreeMap<StratumId, BTreeMap<ImagePath, Vec<Shown<'_>>>> = BTreeMap::new();
+    for follow_up in todo {
+        let FollowUp::Alias { collector, alias, real } = follow_up else { continue };
+        let collector = collectors[*collector];
+        let Some(located) = squashed.locate(real) else {
+            let reason = "a hard link to a file that is in no layer".into();
+            let required = collector.is_required(alias);
+            squashed.gaps.push(Gap { place: alias.to_string(), reason, required });
+            continue;
+        };
+        // A hard link's content lies in one stratum, and the link may have come with a higher one.
+        let since = squashed.placed(real).unwrap_or(located.stratum);
+        let earlier = squashed.earlier(real).iter().copied().filter(|stratum| *stratum < since);
+        let places = earlier.map(|id| (id, id, real.clone(), false));
+        for (stratum, as_of, path, is_last) in places.chain([(located.stratum, since, located.path, true)]) {
+            let shown = Shown { collector, alias, real, as_of, is_last };
+            by_stratum.entry(stratum).or_default().entry(path).or_default().push(shown);
+        }
+    }
+    for (stratum, files) in by_stratum {
+        let Some(stratum) = strata.get(stratum.index()) else { continue };
+        let paths: Vec<ImagePath> = files.keys().cloned().collect();
+        let sink = Aliases { files: &files, limits, read: Mutex::default() };
+        let visited = stratum.visit(Scope::Only(&paths), &sink);
+        let (parts, gaps) = sink.read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = visited {
+            squashed.gaps.push(Gap { place: error.place(), reason: error.reason(), required: true });
+            continue;
+        }
+        for (path, shown) in &files {
+            match parts.get(path) {
+                Some(parts) => {
+                    for (shown, part) in shown.iter().zip(parts) {
+                        squashed.add_found(shown.real, shown.as_of, vec![part.clone()]);
+                    }
+                }
+                None if gaps.is_empty() && shown.iter().any(|shown| shown.is_last) => {
+                    squashed.gaps.push(gone(path));
+                }
+                None => {}
             }
-        })?;
-        match part {
-            Some(part) => squashed.add_found(real, as_of, vec![part]),
-            None if as_of == since && gaps.is_empty() => squashed.gaps.push(gone(&place)),
-            None => {}
         }
         squashed.gaps.extend(gaps);
     }
-    Ok(())
+}
+
+/// Runs every collector that waits for a file.
+struct Aliases<'a> {
+    files: &'a BTreeMap<ImagePath, Vec<Shown<'a>>>,
+    limits: &'a Limits,
+    read: Mutex<(BTreeMap<ImagePath, Vec<Part>>, Vec<Gap>)>,
+}
+
+impl Aliases<'_> {
+    fn want(shown: &Shown<'_>) -> Want {
+        shown.collector.want(&Entry { path: shown.alias.clone(), node: Node::File(Meta::default()) })
+    }
+}
+
+impl Sink for Aliases<'_> {
+    fn request(&self, entry: &Entry) -> Request {
+        let wants = match entry.node {
+            Node::File(_) => self.files.get(&entry.path).into_iter().flatten().map(Self::want).max(),
+            _ => None,
+        };
+        Request::content(wants.unwrap_or(Want::No))
+    }
+
+    fn file(&self, entry: &Entry, content: &dyn ReadAt) {
+        let Some(shown) = self.files.get(&entry.path) else { return };
+        let parts = shown
+            .iter()
+            .map(|shown| {
+                let most = match Self::want(shown) {
+                    Want::Head(len) => u64::from(len),
+                    Want::No | Want::Random => u64::MAX,
+                };
+                let content = &Head::new(content, most);
+                run(
+                    shown.collector,
+                    &FileView { path: shown.alias, content, companions: &[], limits: self.limits },
+                )
+            })
+            .collect();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.0.insert(entry.path.clone(), parts);
+    }
+
+    fn gap(&self, gap: Gap) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).1.push(gap);
+    }
 }
 
 /// Shows a database to its collector again, together with its companions, wherever each of them lies.
@@ -255,7 +373,7 @@ fn visit_companions(
     })?;
     match (part, squashed.placed(path)) {
         (Some(part), Some(since)) => squashed.add_found(path, since, vec![part]),
-        _ if gaps.is_empty() => files.iter().for_each(|file| squashed.gaps.push(gone(file))),
+        _ if gaps.is_empty() => files.iter().for_each(|file| squashed.gaps.push(gone(&file.path))),
         _ => {}
     }
     squashed.gaps.extend(gaps);
@@ -276,9 +394,9 @@ fn explore(squashed: &mut Squashed, strata: &[&dyn Stratum], real: &ImagePath) -
     Ok(())
 }
 
-fn gone(file: &Located) -> Gap {
+fn gone(path: &ImagePath) -> Gap {
     Gap {
-        place: file.path.to_string(),
+        place: path.to_string(),
         reason: "it was there at the first visit and is gone at the second".into(),
         required: true,
     }
@@ -297,7 +415,7 @@ fn open_all(
         return Ok(Vec::new());
     };
     let Some(stratum) = strata.get(file.stratum.index()) else {
-        return Ok(vec![gone(file)]);
+        return Ok(vec![gone(&file.path)]);
     };
     let inner = Mutex::new((with, Ok(Vec::new())));
     let sink = Opener {

@@ -27,12 +27,8 @@ const fn application(name: &'static str, database: &'static str) -> Manager {
 
 /// A database is a file or a directory; of a directory any file below it counts.
 const MANAGERS: &[Manager] = &[
-    system("rpm", "var/lib/rpm/Packages"),
-    system("rpm", "var/lib/rpm/Packages.db"),
-    system("rpm", "var/lib/rpm/rpmdb.sqlite"),
-    system("rpm", "usr/lib/sysimage/rpm/Packages"),
-    system("rpm", "usr/lib/sysimage/rpm/Packages.db"),
-    system("rpm", "usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    system("rpm", "var/lib/rpm"),
+    system("rpm", "usr/lib/sysimage/rpm"),
     system("rpm", "usr/share/rpm/Packages"),
     system("rpm", "usr/share/rpm/Packages.db"),
     system("rpm", "usr/share/rpm/rpmdb.sqlite"),
@@ -85,6 +81,14 @@ impl Collector for Unread {
 
     fn places(&self) -> &'static [&'static str] {
         &PLACES
+    }
+
+    fn reads_files_only(&self) -> bool {
+        false // of a database that is a directory, any file counts
+    }
+
+    fn is_required(&self, path: &ImagePath) -> bool {
+        manager(path).is_none_or(|manager| manager.required)
     }
 
     fn want(&self, entry: &Entry) -> Want {

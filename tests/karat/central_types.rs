@@ -131,6 +131,60 @@ fn links_that_lead_in_circles_or_nowhere_are_gaps() {
 }
 
 #[test]
+fn what_should_be_a_file_and_is_none_is_a_gap() {
+    let good = || base(&[("bash", "1")]).file("var/lib/dpkg/status.d/a", stanza("a", "1"));
+    assert_eq!(system(vec![good()], OS_ONLY).gaps, []);
+    for (place, upper) in [
+        ("/var/lib/dpkg/status", Memory::new().special("var/lib/dpkg/status")),
+        ("/var/lib/dpkg/status", Memory::new().dir("var/lib/dpkg/status")),
+        ("/var/lib/dpkg/status", Memory::new().link("var/lib/dpkg/status", "/nowhere")),
+        ("/var/lib/dpkg/status.d/b", Memory::new().special("var/lib/dpkg/status.d/b")),
+        ("/var/lib/dpkg/updates/0001", Memory::new().special("var/lib/dpkg/updates/0001")),
+        ("/etc/os-release", Memory::new().special("etc/os-release").file("usr/lib/os-release", OS)),
+        ("/var/lib/rpm/rpmdb.sqlite", Memory::new().special("var/lib/rpm/rpmdb.sqlite")),
+        ("/var/lib/rpm", Memory::new().link("var/lib/rpm", "/nowhere")),
+        ("/var/lib/rpm", Memory::new().file("var/lib/rpm/Index.db", "")),
+        ("/lib/apk/db/installed", Memory::new().link("lib/apk/db/installed", "gone")),
+    ] {
+        for walk in [Walk::Stream, Walk::LookUp] {
+            let squashed = squash_all(vec![good(), upper.clone()], walk, &serving(OS_ONLY), 1);
+            let gaps = assemble(&squashed, OS_ONLY).gaps;
+            assert!(gaps.iter().any(|gap| gap.required && gap.place == place), "{place} {walk:?}: {gaps:?}");
+        }
+    }
+}
+
+#[test]
+fn a_database_that_lists_less_than_dpkg_installed_is_a_gap() {
+    let info = |name: &str| format!("var/lib/dpkg/info/{name}");
+    let cut = base(&[("bash", "1")])
+        .file(&info("bash.md5sums"), "")
+        .file(&info("curl.md5sums"), "")
+        .file(&info("libc6:amd64.md5sums"), "")
+        .file(&info("removed.list"), "");
+    let gaps = system(vec![cut], OS_ONLY).gaps;
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert!(
+        gaps[0].required && gaps[0].reason.contains("2 packages") && gaps[0].reason.contains("curl, libc6")
+    );
+}
+
+#[test]
+fn a_link_to_many_files_is_followed_in_one_visit() {
+    let many = |mut memory: Memory| {
+        for i in 0..3000 {
+            memory = memory.file(&format!("srv/many/{i:05}"), "x");
+        }
+        memory
+    };
+    let stratum =
+        many(base(&[("bash", "1")])).dir("var/lib/pacman").link("var/lib/pacman/local", "/srv/many");
+    let gaps = system(vec![stratum.clone()], OS_ONLY).gaps;
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(stratum.visits(), 2);
+}
+
+#[test]
 fn a_hard_link_to_a_file_of_a_lower_stratum_is_read_there() {
     let lower = Memory::new().file("etc/os-release", OS).file("srv/saved", status(&[("bash", "1")]));
     let upper = Memory::new().dir("var/lib/dpkg").hard_link("var/lib/dpkg/status", "srv/saved");

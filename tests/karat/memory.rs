@@ -1,5 +1,8 @@
 //! Strata in memory, for tests of what is built on them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use karat::bytes::ReadAt;
 use karat::collect::{
     Assembled, Collector, FileView, Needs, Out, Squashed, assemble, follow_up, gather, squash,
@@ -10,15 +13,21 @@ use karat::model::{ImagePath, Sha256, StratumId};
 use karat::stratum::{Entry, Meta, Node, Scope, Sink, Stratum, Want};
 
 /// A stratum made by hand.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Memory {
     id: u32,
+    /// How often it was visited, by all its clones.
+    visits: Arc<AtomicUsize>,
     entries: Vec<(Entry, Vec<u8>)>,
 }
 
 impl Memory {
     pub(crate) fn new() -> Self {
         Memory::default()
+    }
+
+    pub(crate) fn visits(&self) -> usize {
+        self.visits.load(Ordering::Relaxed)
     }
 
     fn push(mut self, path: &str, node: Node, content: &[u8]) -> Self {
@@ -44,6 +53,10 @@ impl Memory {
         self.push(path, Node::HardLink(ImagePath::from(target)), b"")
     }
 
+    pub(crate) fn special(self, path: &str) -> Self {
+        self.push(path, Node::Special, b"")
+    }
+
     pub(crate) fn whiteout(self, path: &str) -> Self {
         self.push(path, Node::Whiteout, b"")
     }
@@ -63,6 +76,7 @@ impl Stratum for Memory {
     }
 
     fn visit(&self, scope: Scope<'_>, sink: &dyn Sink) -> Result<()> {
+        self.visits.fetch_add(1, Ordering::Relaxed);
         for (entry, content) in self.entries.iter().filter(|(entry, _)| scope.shows(&entry.path)) {
             match sink.request(entry).want {
                 Want::No => {}
@@ -91,8 +105,9 @@ pub(crate) fn squash_all(
     let limits = Limits::default();
     let strata: Vec<Memory> =
         strata.into_iter().enumerate().map(|(id, s)| Memory { id: id as u32, ..s }).collect();
-    let places: Vec<ImagePath> =
+    let mut places: Vec<ImagePath> =
         collectors.iter().flat_map(|c| c.places()).map(|place| ImagePath::from(*place)).collect();
+    places.sort();
     let scope = match walk {
         Walk::Stream => Scope::All,
         Walk::LookUp => Scope::Only(&places),
