@@ -7,7 +7,7 @@ use crate::collect::Needs;
 use crate::drift::{Explanation, explain};
 use crate::error::{Error, Result, ResultExt};
 use crate::intel::SupportEnds;
-use crate::model::{Inventory, Sha256, Time};
+use crate::model::{Inventory, Package, Sha256, Time};
 use crate::report::{BaselineRef, ImageReport, Report, StandardRef};
 use crate::scan::{self, scan, scan_all};
 use crate::standard::Standard;
@@ -101,6 +101,12 @@ pub fn baseline(
     if Baseline::is_stored(Path::new(reference)) {
         return Baseline::load(Path::new(reference), &options.source.limits).at(|| "baseline".into());
     }
+    if reference.ends_with(".json") && !Path::new(reference).exists() {
+        return Err(Error::not_found("no such file")
+            .at(reference)
+            .at("baseline")
+            .hint("make one with `karat baseline build`, or name a patched production host"));
+    }
     let hosts = [reference.to_owned()];
     let baseline = build_baseline(reference, &hosts, standard, options, as_of).at(|| "baseline".into())?;
     let digest = Sha256::of(&baseline.to_json()?);
@@ -120,20 +126,32 @@ pub fn explain_package(
 ) -> Result<(Vec<Inventory>, Vec<Explanation>)> {
     let inventories = scan(image, options)?;
     let drift_options = yardstick.standard.standard.drift_options(as_of);
-    let explanations: Vec<Explanation> = inventories
-        .iter()
-        .flat_map(|inventory| &inventory.systems)
+    // As karat itself prints packages, with the architecture behind a colon.
+    let package = package.split_once(':').map_or(package, |(name, _arch)| name);
+    let systems = || inventories.iter().flat_map(|inventory| &inventory.systems);
+    let explanations: Vec<Explanation> = systems()
         .map(|system| explain(system, &yardstick.baseline.baseline, &drift_options, package))
         .collect();
-    if explanations.iter().all(|explanation| explanation.packages.is_empty()) {
-        let gaps = inventories.iter().flat_map(|i| &i.gaps).filter(|gap| gap.required).count();
-        let unread = match gaps {
-            0 => String::new(),
-            n => format!(", of which {n} required parts could not be read"),
-        };
-        return Err(Error::not_found(format!("package or source `{package}` in the image{unread}"))
-            .at(image)
-            .hint("`karat inventory IMAGE` lists what was found"));
+    if explanations.iter().any(|explanation| !explanation.packages.is_empty()) {
+        return Ok((inventories, explanations));
     }
-    Ok((inventories, explanations))
+    let is_there = |p: &Package| p.name == package || p.source.name == package;
+    if let Some(system) = systems().find(|system| system.packages.iter().any(is_there)) {
+        let platform =
+            system.platform.as_ref().map_or("its platform, which is unknown".into(), ToString::to_string);
+        return Err(Error::config(format!(
+            "`{package}` is there, and the baseline has nothing for {platform}"
+        ))
+        .at(image)
+        .hint("`karat baseline show FILE` lists the platforms of a baseline"));
+    }
+    let unread = match inventories.iter().flat_map(|i| &i.gaps).filter(|gap| gap.required).count() {
+        0 => "",
+        _ => "; but not all of the image could be read",
+    };
+    Err(Error::not_found(format!(
+        "`{package}` is no installed package of the image, and no source of one{unread}"
+    ))
+    .at(image)
+    .hint("`karat inventory IMAGE` lists what was found"))
 }

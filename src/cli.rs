@@ -146,6 +146,10 @@ fn inventory_document(inventories: &[Inventory], output: &Output, talk: Talk) ->
 }
 
 fn build(args: BuildArgs, talk: Talk) -> Result<Outcome> {
+    if args.name.trim().is_empty() {
+        return Err(Error::config("--name: a baseline needs a name, which reports show"));
+    }
+    options::each_once(&args.hosts)?;
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, true, args.taken_at.unwrap_or(as_of))?;
@@ -216,7 +220,10 @@ fn explain(args: ExplainArgs, talk: Talk) -> Result<Outcome> {
         let text = match output.format {
             Format::Json => json(&explanations)?,
             Format::Text => {
-                let texts = references.clone().zip(&explanations).map(|(r, e)| render::explain_text(r, e));
+                let texts = references
+                    .clone()
+                    .zip(&explanations)
+                    .map(|(r, e)| render::explain_text(r, e, detail(talk)));
                 texts.collect::<Vec<_>>().join("\n")
             }
         };

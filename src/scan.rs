@@ -75,7 +75,15 @@ fn inventory(image: Image, options: &Options, slots: &Slots) -> Inventory {
         Ok(Content::Layers(set)) => layers(&mut inventory, set, options, slots),
         Ok(Content::Directory(stratum)) => directory(&mut inventory, stratum.as_ref(), options, slots),
         Ok(Content::Document(bytes)) => match document(&bytes) {
-            Ok(read) => {
+            Ok(mut read) => {
+                if read.content_id != content_id(&read.systems, &read.gaps) {
+                    let reason = "it was changed after karat wrote it: its content_id is of another content";
+                    read.gaps.push(Gap { place: "inventory".into(), reason: reason.into(), required: true });
+                }
+                if read.systems.is_empty() && !read.gaps.iter().any(|gap| gap.required) {
+                    let reason = "it holds no system".into();
+                    read.gaps.push(Gap { place: "inventory".into(), reason, required: true });
+                }
                 inventory = Inventory {
                     image: ImageInfo {
                         kind: inventory.image.kind,

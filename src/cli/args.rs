@@ -32,6 +32,7 @@ pub(super) struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "How much is said")]
 pub(super) struct Common {
     /// Say less: no progress, no hints.
     #[arg(short, long, global = true)]
@@ -78,6 +79,7 @@ pub(super) enum Command {
 
 /// How images are read.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "How images are read")]
 pub(super) struct ReadArgs {
     /// What is looked for, separated by commas
     #[arg(
@@ -102,7 +104,7 @@ pub(super) struct ReadArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub(super) limits: Vec<String>,
 
-    /// The time to judge at, for reproducible runs: 2026-11-24, 2026-11-24T08:40:38Z or @1795509638
+    /// The time of the run, for reproducible ones: 2026-11-24, 2026-11-24T08:40:38Z or @1795509638
     /// [default: SOURCE_DATE_EPOCH, else now]
     #[arg(long, env = "KARAT_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<Time>,
@@ -120,7 +122,7 @@ pub(super) enum Collect {
 /// Where reports go.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// A report's format and, unless it goes to standard output, its file; may be repeated
+    /// A report's format (text, json) and, unless it goes to standard output, its file; may be repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     pub(super) outputs: Vec<String>,
 }
@@ -165,7 +167,7 @@ pub(super) enum FailOn {
 /// `karat inventory`.
 #[derive(Debug, Args)]
 pub(super) struct InventoryArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root directories
+    /// Images: docker archives, OCI archives, OCI layouts, root directories, inventories
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
 

@@ -1,7 +1,8 @@
 //! From arguments as typed to options as usable: defaults filled in, the environment read, values checked.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -110,6 +111,22 @@ pub(super) fn scan_options(
 
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// Refuses a host that is named twice, however its path is written: it would vote twice.
+///
+/// # Errors
+/// `Config` with both names.
+pub(super) fn each_once(hosts: &[String]) -> Result<()> {
+    let mut seen: BTreeMap<PathBuf, &String> = BTreeMap::new();
+    for host in hosts {
+        let path = std::fs::canonicalize(host).unwrap_or_else(|_| PathBuf::from(host));
+        if let Some(first) = seen.insert(path, host) {
+            return Err(Error::config(format!("--host: `{host}` is the same as `{first}`"))
+                .hint("each host votes once on what production runs"));
+        }
+    }
+    Ok(())
 }
 
 /// Linux on the architecture of this machine: what is taken from images that hold several platforms.

@@ -30,7 +30,15 @@ pub(super) fn outputs(asked: &[String]) -> Result<Vec<Output>> {
     if asked.is_empty() {
         return Ok(vec![Output { format: Format::Text, file: None }]);
     }
-    asked.iter().map(|text| output(text)).collect()
+    let outputs: Vec<Output> = asked.iter().map(|text| output(text)).collect::<Result<_>>()?;
+    for (i, output) in outputs.iter().enumerate() {
+        if outputs[..i].iter().any(|before| before.file == output.file) {
+            let place = output.file.as_ref().map_or("standard output".into(), |f| f.display().to_string());
+            return Err(Error::config(format!("-o: two reports would go to {place}"))
+                .hint("give each a file of its own: -o text -o json=report.json"));
+        }
+    }
+    Ok(outputs)
 }
 
 fn output(text: &str) -> Result<Output> {
@@ -46,7 +54,10 @@ fn output(text: &str) -> Result<Output> {
                 .hint("-o takes text or json, each with =FILE if it is to go to a file"));
         }
     };
-    Ok(Output { format, file: file.filter(|f| !f.is_empty() && *f != "-").map(PathBuf::from) })
+    if file == Some("") {
+        return Err(Error::config(format!("-o {text}: the file has no name")));
+    }
+    Ok(Output { format, file: file.filter(|f| *f != "-").map(PathBuf::from) })
 }
 
 /// Writes a report to its place.
@@ -73,6 +84,11 @@ pub(super) fn write_file(file: &Path, content: &[u8]) -> Result<()> {
         _ => Path::new("."),
     };
     let place = || file.display().to_string();
+    if !folder.is_dir() {
+        return Err(
+            Error::not_found(format!("the directory `{}` to write it to", folder.display())).at(place())
+        );
+    }
     if file.exists() && !fs::metadata(file).at(place)?.is_file() {
         return fs::write(file, content).at(place); // a pipe or a device is written as it is
     }

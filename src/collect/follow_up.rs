@@ -302,8 +302,11 @@ fn visit_aliases(
 struct Aliases<'a> {
     files: &'a BTreeMap<ImagePath, Vec<Shown<'a>>>,
     limits: &'a Limits,
-    read: Mutex<(BTreeMap<ImagePath, Vec<Part>>, Vec<Gap>)>,
+    read: Mutex<Read>,
 }
+
+/// What the collectors said of each file, and the gaps of the visit.
+type Read = (BTreeMap<ImagePath, Vec<Part>>, Vec<Gap>);
 
 impl Aliases<'_> {
     fn want(shown: &Shown<'_>) -> Want {

@@ -145,7 +145,7 @@ fn age(verdict: &Verdict) -> String {
 fn allowed(verdict: &Verdict) -> String {
     match verdict.target_days {
         Some(days) => format!("{days} allowed"),
-        None => format!("what was published before {} must be in", verdict.line.date()),
+        None => format!("the quarter's line is {}", verdict.line.date()),
     }
 }
 
@@ -245,10 +245,16 @@ fn source_lines(sources: &[Source<'_>], detail: Detail) -> Vec<String> {
         let days = source.packages.iter().filter_map(|p| p.days_behind).max();
         let days = days.map_or("?".into(), |days| format!("{}{days}", if bound { "≥" } else { "" }));
         let ids: Vec<&str> = source.cves.iter().copied().collect();
+        // A rebuild shows in the binary version alone.
+        let is_rebuild = package.baseline_source_version.as_ref() == Some(&package.image_source_version);
+        let (has, wants) = match is_rebuild {
+            true => (&package.image_version, &package.baseline_version),
+            false => (&package.image_source_version, &package.baseline_source_version),
+        };
         let cells = [
             source.name.to_string(),
-            package.image_source_version.clone(),
-            package.baseline_source_version.clone().unwrap_or_default(),
+            has.clone(),
+            wants.clone().unwrap_or_default(),
             source.since.map_or("unknown".into(), |since| since.date().to_string()),
             days,
             source.versions.len().to_string(),

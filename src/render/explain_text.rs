@@ -5,11 +5,11 @@ use crate::drift::{Adoption, Basis, Change, Explanation, PackageExplanation, Sta
 use crate::model::Time;
 
 use super::table::Table;
-use super::{DOUBTFUL, FAINT, GOOD, STRONG, count, paint, some_of};
+use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, some_of};
 
 /// An explanation as text.
 #[must_use]
-pub fn explain_text(reference: &str, explanation: &Explanation) -> String {
+pub fn explain_text(reference: &str, explanation: &Explanation, detail: Detail) -> String {
     let platform = explanation.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
     let mut lines = vec![format!("{} {platform}", paint(STRONG, reference))];
     match &explanation.against {
@@ -22,14 +22,21 @@ pub fn explain_text(reference: &str, explanation: &Explanation) -> String {
         )),
         None => lines.push(paint(DOUBTFUL, "the baseline has nothing for this platform")),
     }
+    let mut before: Option<&PackageExplanation> = None;
     for package in &explanation.packages {
         lines.push(String::new());
-        lines.extend(package_lines(package));
+        lines.extend(package_lines(package, before, detail));
+        before = Some(package);
     }
     lines.join("\n") + "\n"
 }
 
-fn package_lines(package: &PackageExplanation) -> Vec<String> {
+/// A package; the versions of its source are told once for all packages of the source.
+fn package_lines(
+    package: &PackageExplanation,
+    before: Option<&PackageExplanation>,
+    detail: Detail,
+) -> Vec<String> {
     let mut lines = vec![format!(
         "{}  {} (source {} {})",
         paint(STRONG, format!("{}:{}", package.name, package.arch)),
@@ -52,12 +59,17 @@ fn package_lines(package: &PackageExplanation) -> Vec<String> {
         None => "  no known history reaches back to the image's version: its age is a lower bound".into(),
     });
     lines.push(format!("  {}", result(package)));
+    if before.is_some_and(|before| before.source == package.source && before.versions == package.versions) {
+        lines.push(paint(FAINT, "  versions as above"));
+        return lines;
+    }
     lines.push(String::new());
-    lines.extend(version_lines(&package.versions));
+    lines.extend(version_lines(&package.versions, detail));
     if !package.named_already.is_empty() {
+        let ids: Vec<&str> = package.named_already.iter().map(String::as_str).collect();
         lines.push(format!(
             "  not counted, since the image's version or an older one names them already: {}",
-            package.named_already.join(", ")
+            some_of(&ids, most_ids(detail))
         ));
     }
     lines
@@ -111,7 +123,12 @@ fn result(package: &PackageExplanation) -> String {
     }
 }
 
-fn version_lines(versions: &[VersionExplanation]) -> Vec<String> {
+/// So many CVE ids of one version are named unless all are asked for.
+fn most_ids(detail: Detail) -> usize {
+    if detail.verbose { usize::MAX } else { 3 }
+}
+
+fn version_lines(versions: &[VersionExplanation], detail: Detail) -> Vec<String> {
     let mut table = Table::new(
         &["version", "stands", "published", "evidence", "entry of", "suites", "why", "CVE ids"],
         &[],
@@ -126,7 +143,7 @@ fn version_lines(versions: &[VersionExplanation]) -> Vec<String> {
             day(version.dated),
             version.suites.join(" "),
             because(version.because).to_string(),
-            some_of(&ids, usize::MAX),
+            some_of(&ids, most_ids(detail)),
         ]);
     }
     let mut lines = table.lines(2, usize::MAX);

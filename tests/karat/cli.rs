@@ -474,3 +474,56 @@ fn digest_of(path: &Path) -> String {
     let text: String = lines.into_iter().map(|(_, line)| line).collect();
     karat::model::Sha256::of(text.as_bytes()).hex()
 }
+
+#[test]
+fn a_host_votes_once_however_it_is_named() {
+    let host = "fixtures/production/debian-12";
+    let again = "fixtures/production/../production/debian-12/";
+    let ran = karat(&[
+        "baseline", "build", "--name", "x", "-o", "-", "--host", host, "--host", again, "--as-of", DAY,
+    ]);
+    assert!(ran.code == 2 && ran.stderr.contains("is the same as"), "{}", shown(&ran));
+    let nameless = karat(&["baseline", "build", "--name", " ", "-o", "-", "--host", host, "--as-of", DAY]);
+    assert_eq!(nameless.code, 2, "{}", shown(&nameless));
+}
+
+#[test]
+fn reports_do_not_overwrite_each_other() {
+    for outputs in
+        [&["-o", "json", "-o", "text"][..], &["-o", "json=/tmp/x", "-o", "text=/tmp/x"], &["-o", "text="]]
+    {
+        let ran = audit(&[CURRENT], outputs);
+        assert!(ran.code == 2 && ran.stdout.is_empty(), "{}", shown(&ran));
+    }
+}
+
+#[test]
+fn an_inventory_serves_as_image_unless_it_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("i.json");
+    let asked = format!("json={}", file.display());
+    karat(&["inventory", CURRENT, "--as-of", DAY, "-o", &asked]);
+    assert_eq!(audit(&[file.to_str().unwrap()], &[]).code, 0);
+    let mut changed: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    changed["systems"][0]["packages"].as_array_mut().unwrap().truncate(100);
+    fs::write(&file, changed.to_string()).unwrap();
+    let ran = audit(&[file.to_str().unwrap()], &[]);
+    assert!(ran.code == 3 && ran.stdout.contains("was changed after karat wrote it"), "{}", shown(&ran));
+    changed["systems"] = Value::Array(Vec::new());
+    fs::write(&file, changed.to_string()).unwrap();
+    assert_eq!(audit(&[file.to_str().unwrap()], &[]).code, 3);
+}
+
+#[test]
+fn what_cannot_be_explained_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(fixture("production/debian-12.baseline.json")).unwrap();
+    let path = folder.path().join("b.json");
+    fs::write(&path, text.replace("debian/12/amd64", "debian/11/amd64")).unwrap();
+    let ran = karat(&["explain", DRIFTED, "openssl:amd64", "-b", path.to_str().unwrap(), "--as-of", DAY]);
+    assert!(ran.code == 2 && ran.stderr.contains("has nothing for debian/12/amd64"), "{}", shown(&ran));
+    let absent = karat(&["audit", DRIFTED, "-b", "no-such.json", "--as-of", DAY]);
+    assert!(absent.code == 2 && absent.stderr.contains("baseline: no-such.json"), "{}", shown(&absent));
+    let found = karat(&["explain", DRIFTED, "openssl:amd64", "-b", BASELINE, "--as-of", DAY]);
+    assert_eq!(found.code, 0, "{}", shown(&found));
+}
