@@ -85,21 +85,21 @@ impl Squashed {
         self.partial |= facts.partial;
         self.gaps.extend(facts.gaps);
 
-        let mut homes = Homes { own: &facts.entries, below: self, known: HashMap::new() };
-        let moved: Vec<(ImagePath, ImagePath)> = facts
-            .entries
-            .keys()
-            .filter_map(|path| {
-                let home = homes.of(path);
-                (home != *path).then(|| (path.clone(), home))
-            })
-            .collect();
-        let moved: HashMap<ImagePath, ImagePath> = moved.into_iter().collect();
+        // Nothing below: nothing moves, nothing is hidden.
+        let mut moved: HashMap<ImagePath, ImagePath> = HashMap::new();
+        if !self.tree.is_empty() {
+            let mut homes = Homes { own: &facts.entries, below: self, known: HashMap::new() };
+            for path in facts.entries.keys() {
+                if let Some(home) = homes.of(path) {
+                    moved.insert(path.clone(), home);
+                }
+            }
+            for (path, node) in &facts.entries {
+                self.hide(id, moved.get(path).unwrap_or(path), node);
+            }
+        }
         let home = |path: ImagePath| moved.get(&path).cloned().unwrap_or(path);
 
-        for (path, node) in &facts.entries {
-            self.hide(id, moved.get(path).unwrap_or(path), node);
-        }
         for (path, node) in facts.entries {
             let path = home(path);
             if node == Node::Whiteout {
@@ -334,34 +334,35 @@ impl Squashed {
 struct Homes<'a> {
     own: &'a BTreeMap<ImagePath, Node>,
     below: &'a Squashed,
-    known: HashMap<ImagePath, ImagePath>,
+    /// Directories that were looked at; `None` for those that are where they say.
+    known: HashMap<Box<[u8]>, Option<ImagePath>>,
 }
 
 impl Homes<'_> {
-    fn of(&mut self, path: &ImagePath) -> ImagePath {
-        match path.is_root() {
-            true => path.clone(),
-            false => self.of_directory(&path.parent()).join(path.name()),
-        }
+    /// Where an entry goes, if not to its own path.
+    fn of(&mut self, path: &ImagePath) -> Option<ImagePath> {
+        Some(self.of_directory(path.parent_bytes())?.join(path.name()))
     }
 
-    /// A directory that holds entries of this stratum: itself, if the stratum has it as a directory or
-    /// nothing below says otherwise; else where the link at its place leads.
-    fn of_directory(&mut self, directory: &ImagePath) -> ImagePath {
-        if directory.is_root() {
-            return directory.clone();
+    /// A directory that holds entries of this stratum: itself (`None`), if the stratum has it as a directory
+    /// or nothing below says otherwise; else where the link at its place leads.
+    fn of_directory(&mut self, directory: &[u8]) -> Option<ImagePath> {
+        if directory.is_empty() {
+            return None;
         }
         if let Some(home) = self.known.get(directory) {
             return home.clone();
         }
-        let mut home = self.of(directory);
-        if !matches!(self.own.get(directory), Some(Node::Directory(_) | Node::Opaque))
+        let own = ImagePath::new(directory);
+        let mut home = self.of(&own).unwrap_or_else(|| own.clone());
+        if !matches!(self.own.get(&own), Some(Node::Directory(_) | Node::Opaque))
             && matches!(self.below.node(&home), Some(Node::Symlink(_)))
             && let Resolved::Directory(real) | Resolved::Unknown(real) = self.below.resolve(&home)
         {
             home = real;
         }
-        self.known.insert(directory.clone(), home.clone());
+        let home = (home != own).then_some(home);
+        self.known.insert(directory.into(), home.clone());
         home
     }
 }

@@ -55,10 +55,13 @@ impl ImagePath {
     /// The directory that holds it; the root's is the root.
     #[must_use]
     pub fn parent(&self) -> ImagePath {
-        match memchr::memrchr(b'/', &self.0) {
-            Some(slash) => ImagePath(self.0[..slash].into()),
-            None => ImagePath::root(),
-        }
+        ImagePath(self.parent_bytes().into())
+    }
+
+    /// The raw bytes of the directory that holds it.
+    #[must_use]
+    pub fn parent_bytes(&self) -> &[u8] {
+        memchr::memrchr(b'/', &self.0).map_or(&[], |slash| &self.0[..slash])
     }
 
     /// This path and a normal relative path below it.
