@@ -32,10 +32,30 @@ impl Time {
         self.0
     }
 
-    /// The first moment of a day in UTC.
+    /// From the text of `SOURCE_DATE_EPOCH`: seconds since 1970 in plain decimal digits.
+    ///
+    /// # Errors
+    /// `Malformed` if it is anything else, or a time that cannot be written.
+    pub fn from_epoch_text(text: &str) -> Result<Self, Error> {
+        let seconds = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
+        seconds.and_then(Time::from_unix).ok_or_else(|| {
+            let allowed = "seconds since 1970 in decimal digits, as 1795509638";
+            Error::malformed("time", "seconds", None, format!("`{text}`"), allowed)
+        })
+    }
+
+    /// The first moment of a day in UTC; of the few days at either end that cannot be represented, the first
+    /// or last time that can.
     #[must_use]
     pub fn start_of(date: Date) -> Self {
-        Time(TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).map_or(0, |t| t.as_second()))
+        Time::exact_start_of(date).unwrap_or_else(|| {
+            let end = if date.year() < 0 { Timestamp::MIN } else { Timestamp::MAX };
+            Time(end.as_second())
+        })
+    }
+
+    fn exact_start_of(date: Date) -> Option<Self> {
+        TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok().map(|t| Time(t.as_second()))
     }
 
     /// The day in UTC.
@@ -66,27 +86,29 @@ impl FromStr for Time {
     type Err = Error;
 
     /// Reads RFC 3339 (`2026-11-24T08:40:38Z`, any offset), a day (`2026-11-24`, its first moment in UTC) or
-    /// seconds since 1970 (`@1795509638` or a plain number).
+    /// seconds since 1970 behind an `@` (`@1795509638`). Digits alone are nothing: `20261124` could be either.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let digits = text.strip_prefix('@').unwrap_or(text);
-        if let Ok(seconds) = digits.parse::<i64>()
-            && let Some(time) = Time::from_unix(seconds)
-        {
-            return Ok(time);
+        let malformed = |allowed: &str| Error::malformed("time", "value", None, format!("`{text}`"), allowed);
+        let unknown = || {
+            malformed("2026-11-24, 2026-11-24T08:40:38Z or @1795509638")
+                .hint("seconds since 1970 stand behind an `@`")
+        };
+        let outside = || malformed("-9999-01-03 to 9999-12-30");
+        if let Some(seconds) = text.strip_prefix('@') {
+            if seconds.starts_with('+') {
+                return Err(unknown());
+            }
+            let seconds = seconds.parse::<i64>().map_err(|_| unknown())?;
+            return Time::from_unix(seconds).ok_or_else(outside);
+        }
+        if !text.contains(['-', ':']) || text.strip_prefix('-').is_some_and(|rest| !rest.contains('-')) {
+            return Err(unknown());
         }
         if let Ok(timestamp) = text.parse::<Timestamp>() {
             return Ok(Time(timestamp.as_second()));
         }
-        if let Ok(date) = text.parse::<Date>() {
-            return Ok(Time::start_of(date));
-        }
-        Err(Error::malformed(
-            "time",
-            "value",
-            None,
-            format!("`{text}`"),
-            "2026-11-24, 2026-11-24T08:40:38Z or @1795509638",
-        ))
+        let date = text.parse::<Date>().map_err(|_| unknown())?;
+        Time::exact_start_of(date).ok_or_else(outside)
     }
 }
 
@@ -134,11 +156,37 @@ mod tests {
             ("2026-11-24", "2026-11-24T00:00:00Z"),
             ("2026-11-24T10:40:38+02:00", "2026-11-24T08:40:38Z"),
             ("@1795509638", "2026-11-24T08:40:38Z"),
-            ("0", "1970-01-01T00:00:00Z"),
+            ("@0", "1970-01-01T00:00:00Z"),
+            ("9999-12-30", "9999-12-30T00:00:00Z"),
         ] {
             assert_eq!(text.parse::<Time>().unwrap().to_string(), want, "{text}");
         }
-        assert!("yesterday".parse::<Time>().is_err());
+        let allowed = "allowed: 2026-11-24, 2026-11-24T08:40:38Z or @1795509638";
+        for text in ["yesterday", "2026", "20261124", "1795509638", "-5", "@", "@+5", "@x"] {
+            let error = text.parse::<Time>().unwrap_err().to_string();
+            assert_eq!(error, format!("time: value: `{text}`; {allowed}"));
+        }
+        for text in ["9999-12-31", "-009999-01-01", "@999999999999999"] {
+            let error = text.parse::<Time>().unwrap_err().to_string();
+            assert_eq!(error, format!("time: value: `{text}`; allowed: -9999-01-03 to 9999-12-30"));
+        }
+        assert!(Time::start_of(Date::MIN) < Time::start_of(Date::constant(-9999, 1, 3)));
+        assert!(Time::start_of(Date::MAX) > Time::start_of(Date::constant(9999, 12, 30)));
+    }
+
+    #[test]
+    fn an_epoch_is_plain_digits() {
+        assert_eq!(Time::from_epoch_text("1795509638").unwrap().to_string(), "2026-11-24T08:40:38Z");
+        for text in
+            ["", "@1795509638", "-1", "+1", "1.5", "2026-11-24", "99999999999999999999", "999999999999"]
+        {
+            assert_eq!(
+                Time::from_epoch_text(text).unwrap_err().to_string(),
+                format!(
+                    "time: seconds: `{text}`; allowed: seconds since 1970 in decimal digits, as 1795509638"
+                )
+            );
+        }
     }
 
     #[test]
