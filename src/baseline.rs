@@ -32,6 +32,7 @@ pub use slots::{Slot, slot_of};
 pub use space::{is_backport, joined_source, source_of};
 pub use suites::{PlatformSuites, Pocket};
 pub use summary::{PlatformSummary, Summary, summarize};
+pub use vendor::is_third_party;
 
 /// The schema that this version writes.
 pub const BASELINE_SCHEMA: &str = "karat-baseline/1";
@@ -146,6 +147,9 @@ pub struct History {
     /// Published by a third party: every entry counts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub third_party: bool,
+    /// Only the suites of its entries say so: its packages look like the distribution's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub third_party_by_suites: bool,
     /// The stretches of versions in which every entry is known, newest first. Changelogs are trimmed, so that
     /// two of them may leave a hole between them.
     pub spans: Vec<Span>,

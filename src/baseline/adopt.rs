@@ -17,15 +17,12 @@ pub struct Adopted<'a> {
 }
 
 /// The newest version that at least `share` of the hosts that carry the package run, or something newer.
-/// Only hosts of one channel are counted together: those with backports if `backport`, else those without;
-/// where there are none of the kind, all. `None` if no host carries it.
+/// Only hosts of one channel are counted: those with backports if `backport`, else those without. `None` if no
+/// host carries it from that channel.
 #[must_use]
 pub fn adopt(package: &BaselinePackage, share: f64, backport: bool) -> Option<Adopted<'_>> {
     let of_kind = |v: &&HostVersion| is_backport(&v.source_version) == backport;
-    let mut versions: Vec<&HostVersion> = package.versions.iter().filter(of_kind).collect();
-    if versions.is_empty() {
-        versions = package.versions.iter().collect();
-    }
+    let versions: Vec<&HostVersion> = package.versions.iter().filter(of_kind).collect();
     let carrying = versions.iter().flat_map(|v| &v.hosts).collect::<BTreeSet<&HostId>>().len();
     let mut running: BTreeSet<&HostId> = BTreeSet::new();
     for version in versions {
@@ -83,7 +80,8 @@ mod tests {
             (&[("3", 3)], 0.5, false, Some(("3", 3, 3))),
             (&[("2~bpo12+1", 3), ("1", 2)], 0.5, false, Some(("1", 2, 2))),
             (&[("2~bpo12+1", 3), ("1", 2)], 0.5, true, Some(("2~bpo12+1", 3, 3))),
-            (&[("2~bpo12+1", 3)], 0.5, false, Some(("2~bpo12+1", 3, 3))),
+            (&[("2~bpo12+1", 3)], 0.5, false, None),
+            (&[("1", 3)], 0.5, true, None),
             (&[], 0.5, false, None),
         ] {
             let package = package(versions);

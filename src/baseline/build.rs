@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::history::{Calendar, Gathered, Joined, history_of};
 use super::vendor::is_third_party;
 use super::{
-    BASELINE_SCHEMA, Baseline, BaselinePackage, BaselineSource, HostId, HostVersion, PlatformBaseline,
-    PlatformSuites, SourceRole, joined_source, slot_of, source_of,
+    BASELINE_SCHEMA, Baseline, BaselinePackage, BaselineSource, History, HostId, HostVersion,
+    PlatformBaseline, PlatformSuites, Release, SourceRole, joined_source, slot_of, source_of,
 };
 use crate::error::{Error, Result};
 use crate::model::{Ecosystem, Inventory, OsInfo, Package, Platform, SourcePackage, System, Time, version};
@@ -36,12 +36,12 @@ pub struct BuildOptions {
 /// newer counts.
 ///
 /// # Errors
-/// `Config` if there is no host, a host has a required gap, names no platform or has no package, or if none is
+/// `Config` if there is no host, a host was read later than the time of the build, has a required gap, names no platform or has no package, or if none is
 /// young enough to vote.
 pub fn build(hosts: &[HostInput], options: &BuildOptions) -> Result<Baseline> {
     let hosts = one_each(hosts);
     for host in hosts.values() {
-        check(host)?;
+        check(host, options.as_of)?;
     }
     let votes =
         |host: &HostInput| options.as_of.days_since(host.inventory.taken_at) <= options.max_host_age_days;
@@ -104,9 +104,15 @@ fn one_each(hosts: &[HostInput]) -> BTreeMap<HostId, &HostInput> {
     by_id
 }
 
-/// A host that was not read whole would vote for less than it runs.
-fn check(host: &HostInput) -> Result<()> {
+/// A host that was not read whole would vote for less than it runs; one that was read later than the time of
+/// the build would vote for what was not there yet.
+fn check(host: &HostInput, as_of: Time) -> Result<()> {
     let at = |error: Error| error.at(format!("host `{}`", host.id));
+    let taken_at = host.inventory.taken_at;
+    if taken_at > as_of.plus_days(1) {
+        let what = format!("it was read at {taken_at}, after the time of the build, {as_of}");
+        return Err(at(Error::config(what).hint("build for a later time, or leave the host out")));
+    }
     let required: Vec<_> = host.inventory.gaps.iter().filter(|gap| gap.required).collect();
     if let Some(gap) = required.first() {
         let more = match required.len() - 1 {
@@ -239,21 +245,33 @@ impl<'a> Gathering<'a> {
         let suites = PlatformSuites::of(&platform, self.os);
         let base_files = self.sources.get(&(Ecosystem::Deb, "base-files".to_owned()));
         let calendar = Calendar::new(&suites, base_files);
-        let sources = self
+        let as_of = self.voted_as_of.or(self.as_of).unwrap_or(Time::start_of(jiff::civil::Date::MIN));
+        let mut sources: Vec<History> = self
             .sources
             .into_iter()
             .map(|((ecosystem, source), gathered)| history_of(ecosystem, &source, gathered, &calendar))
             .filter(|history| !history.releases.is_empty())
             .collect();
+        for history in &mut sources {
+            history.releases.iter_mut().chain(&mut history.rebuilds).for_each(|r| nothing_after(r, as_of));
+        }
         let packages = self.packages.into_iter().map(|(key, versions)| sealed(key, versions)).collect();
         PlatformBaseline {
             platform,
             channel,
-            as_of: self.voted_as_of.or(self.as_of).unwrap_or(Time::start_of(jiff::civil::Date::MIN)),
+            as_of,
             hosts: self.hosts.into_iter().collect(),
             sources,
             packages,
         }
+    }
+}
+
+/// An entry that was read by then was written by then, whatever its maker's clock said.
+fn nothing_after(release: &mut Release, as_of: Time) {
+    release.bounded |= release.published.is_some_and(|at| at > as_of);
+    for at in [&mut release.published, &mut release.not_before, &mut release.not_after] {
+        *at = at.map(|at| at.min(as_of));
     }
 }
 
@@ -303,7 +321,13 @@ mod tests {
         empty.inventory.systems[0].packages.clear();
         let mut old = good();
         old.inventory.taken_at = time("2026-10-01");
+        let mut early = good();
+        early.inventory.taken_at = time("2026-11-25T00:00:01Z");
         for (hosts, message) in [
+            (
+                vec![early],
+                "host `a`: it was read at 2026-11-25T00:00:01Z, after the time of the build, 2026-11-24T00:00:00Z",
+            ),
             (vec![], "a baseline needs at least one host"),
             (vec![gapped], "host `a`: a host with a required gap cannot vote: /var/lib/dpkg/status: cut off"),
             (vec![nameless], "host `a`: no system that names its platform was found"),
@@ -373,6 +397,7 @@ mod tests {
         let built = baseline("2026-11-24", &system);
         let json = built.to_json().unwrap();
         assert_eq!(Baseline::from_json(&json).unwrap().baseline, built);
+        let whole = built.clone();
         let mut turned = built;
         let releases = &mut turned.platforms[0].sources[0].releases;
         releases.push(releases[0].clone());
@@ -380,6 +405,27 @@ mod tests {
         assert_eq!(
             Baseline::from_json(&turned.to_json().unwrap()).unwrap_err().to_string(),
             "baseline: releases: `foo` is out of order; allowed: sorted"
+        );
+        let built = &whole;
+        let broken = |spoil: &dyn Fn(&mut Baseline)| {
+            let mut baseline = built.clone();
+            spoil(&mut baseline);
+            Baseline::from_json(&baseline.to_json().unwrap()).unwrap_err().to_string()
+        };
+        let twice = broken(&|b| b.platforms.push(b.platforms[0].clone()));
+        assert_eq!(twice, "baseline: platforms: `debian/12/amd64` is out of order; allowed: sorted");
+        let late = time("2026-11-25T00:00:01Z");
+        let allowed = "allowed: at most a day after 2026-11-24T00:00:00Z";
+        for (field, got) in [
+            ("published", broken(&|b| b.platforms[0].sources[0].releases[0].published = Some(late))),
+            ("not_before", broken(&|b| b.platforms[0].sources[0].releases[0].not_before = Some(late))),
+            ("not_after", broken(&|b| b.platforms[0].sources[0].releases[0].not_after = Some(late))),
+        ] {
+            assert_eq!(got, format!("baseline: {field}: `foo` 2: 2026-11-25T00:00:01Z; {allowed}"));
+        }
+        assert_eq!(
+            broken(&|b| b.platforms[0].as_of = late),
+            format!("baseline: as_of: debian/12/amd64: 2026-11-25T00:00:01Z; {allowed}")
         );
         for (text, message) in [
             ("{}", "not a baseline: it is no JSON document with a schema"),

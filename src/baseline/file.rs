@@ -8,7 +8,7 @@ use super::{BASELINE_SCHEMA, Baseline, BaselinePackage, PlatformBaseline};
 use crate::bytes::read_stream;
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
-use crate::model::{Sha256, version};
+use crate::model::{Sha256, Time, version};
 
 /// A baseline and the digest of the bytes that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,42 @@ pub struct Loaded {
 
 /// The schema stands in so many first bytes.
 const HEAD_BYTES: u64 = 256;
+
+/// Every platform and channel stands once, in order.
+fn check_platforms(baseline: &Baseline) -> Result<()> {
+    for pair in baseline.platforms.windows(2) {
+        if (&pair[0].platform, &pair[0].channel) >= (&pair[1].platform, &pair[1].channel) {
+            let found = format!("`{}` is out of order", pair[1].platform);
+            return Err(Error::malformed("baseline", "platforms", None, found, "sorted")
+                .hint("`karat baseline build` makes a whole one"));
+        }
+    }
+    Ok(())
+}
+
+/// A baseline knows nothing of the time after it: such a date would make images look newer than they are.
+fn check_times(baseline: &Baseline) -> Result<()> {
+    let check = |field: &'static str, what: &dyn Fn() -> String, at: Option<Time>, as_of: Time| match at {
+        Some(at) if at > as_of.plus_days(1) => {
+            let found = format!("{}: {at}", what());
+            Err(Error::malformed("baseline", field, None, found, format!("at most a day after {as_of}")))
+        }
+        _ => Ok(()),
+    };
+    for platform in &baseline.platforms {
+        check("as_of", &|| platform.platform.to_string(), Some(platform.as_of), baseline.as_of)?;
+        for history in &platform.sources {
+            for release in history.releases.iter().chain(&history.rebuilds) {
+                let what = || format!("`{}` {}", history.source, release.version);
+                check("published", &what, release.published, platform.as_of)?;
+                check("not_before", &what, release.not_before, platform.as_of)?;
+                check("not_after", &what, release.not_after, platform.as_of)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Look-ups rest on the order: a list out of order would hide what it holds.
 fn check_order(platform: &PlatformBaseline) -> Result<()> {
     let out_of_order = |field: &'static str, name: &str| {
@@ -92,7 +128,9 @@ impl Baseline {
         let baseline: Baseline = serde_json::from_slice(bytes).map_err(|error| {
             Error::malformed("baseline", "JSON", None, error.to_string(), BASELINE_SCHEMA)
         })?;
+        check_platforms(&baseline)?;
         baseline.platforms.iter().try_for_each(check_order)?;
+        check_times(&baseline)?;
         Ok(Loaded { baseline, digest: Sha256::of(bytes) })
     }
 

@@ -198,7 +198,16 @@ pub(super) fn history_of(
         others.retain(|other| !other.cves.is_empty() || newer(&other.version));
     }
     let spans = joined_spans(ecosystem, gathered.spans);
-    History { ecosystem, source: source.to_owned(), third_party, spans, releases, others, rebuilds }
+    History {
+        ecosystem,
+        source: source.to_owned(),
+        third_party,
+        third_party_by_suites: third_party && !gathered.third_party,
+        spans,
+        releases,
+        others,
+        rebuilds,
+    }
 }
 
 /// The release that brought each entry that is none: the next one above it in its changelog. Chains of entries

@@ -27,7 +27,7 @@ const MAINTAINERS: [&str; 14] = [
 
 /// Whether a package, by what it says of itself, is a third party's.
 #[must_use]
-pub(super) fn is_third_party(package: &Package, platform: &Platform) -> bool {
+pub fn is_third_party(package: &Package, platform: &Platform) -> bool {
     if let Some(origin) = &package.origin {
         return !is_distribution_origin(origin, platform);
     }
