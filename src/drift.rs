@@ -158,6 +158,9 @@ pub struct PackageDrift {
     /// The slot, where names carry versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<String>,
+    /// The upstream series of the same slot that hosts run, where they run none of the package's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_series: Vec<String>,
     /// How it differs.
     pub change: Change,
     /// What the baseline's version rests on; `None` where there is none.

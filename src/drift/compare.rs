@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::patches::{Lane, known_patches, named_already, patch};
 use super::{Basis, Change, Options, PackageDrift, Patch};
 use crate::baseline::{
-    Adopted, BaselinePackage, Evidence, History, PlatformBaseline, Slot, adopt, is_backport, joined_source,
-    slot_of, source_of,
+    Adopted, BaselinePackage, Evidence, History, PlatformBaseline, Slot, adopt, is_backport, is_third_party,
+    joined_source, slot_of, source_of,
 };
 use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, System, Time, version};
 
@@ -100,6 +100,7 @@ impl<'a> Comparer<'a> {
         let package = subject.package;
         let place = self.place(subject);
         let mut found = blank(subject, &place);
+        found.other_series = self.other_series(subject, &place);
         let Some(target) = &place.target else {
             return (Some(Change::OnlyInImage), Some(found));
         };
@@ -148,6 +149,8 @@ impl<'a> Comparer<'a> {
         let share = self.options.adoption_share;
         let adopted = row.and_then(|row| adopt(row, share, is_backport(&image)));
         let target = match adopted {
+            _ if self.is_of_another_maker(package, history) => None,
+            None if row.is_some() => None, // hosts have it from the other channel only
             Some(adopted) => Some(Target {
                 basis: if adopted.carrying < self.options.min_hosts { Basis::Weak } else { Basis::Hosts },
                 version: &adopted.version.version,
@@ -163,6 +166,27 @@ impl<'a> Comparer<'a> {
         Place { source, image, row, history, target }
     }
 
+    /// The distribution's package and a third party's of the same name are different packages. Where only the
+    /// suites of changelogs tell the third party, the package itself does not say whose it is.
+    fn is_of_another_maker(&self, package: &Package, history: Option<&History>) -> bool {
+        let (Some(history), Some(platform)) = (history, self.platform) else { return false };
+        !history.third_party_by_suites && history.third_party != is_third_party(package, platform)
+    }
+
+    /// The upstream series of the same kernel that hosts run, where they run none of the package's own.
+    fn other_series(&self, subject: &Subject<'_>, place: &Place<'_>) -> Vec<String> {
+        let Some(slot) = subject.slot.as_ref().filter(|_| place.row.is_none()) else { return Vec::new() };
+        let ecosystem = subject.package.ecosystem;
+        let arch = self.arch(subject.package);
+        let rows = self.against.packages.iter().filter(|row| row.ecosystem == ecosystem && row.arch == arch);
+        let names = rows.filter_map(|row| row.versions.first()?.name.as_deref());
+        let same = names.filter_map(slot_of).filter(|s| s.kind == slot.kind && s.flavour == slot.flavour);
+        let mut series: Vec<String> = same.map(|slot| slot.series).collect();
+        series.sort_by(|a, b| version::compare(ecosystem, a, b));
+        series.dedup();
+        series
+    }
+
     fn newest_in_channel(
         &self,
         subject: &Subject<'_>,
@@ -171,7 +195,7 @@ impl<'a> Comparer<'a> {
     ) -> Option<Target<'a>> {
         let series = subject.slot.as_ref().map(|slot| slot.series.as_str());
         let lane = Lane { backports: is_backport(image), series };
-        let newest = history?.releases.iter().find(|release| lane.holds(release))?;
+        let newest = history?.releases.iter().find(|r| r.backport == lane.backports && lane.holds(r))?;
         Some(Target {
             basis: Basis::Channel,
             version: &newest.version,
@@ -184,15 +208,20 @@ impl<'a> Comparer<'a> {
     fn row(&self, subject: &Subject<'_>) -> Option<&'a BaselinePackage> {
         let package = subject.package;
         let native = &self.against.platform.arch;
-        let is_native = self.platform.is_some_and(|p| p.arch == package.arch);
-        let arch = if is_native { native } else { &package.arch };
+        let arch = self.arch(package);
         let key = subject.key();
         let row = |arch: &str| self.against.package(package.ecosystem, &key, arch);
-        row(arch).or_else(|| match arch.as_str() {
+        row(arch).or_else(|| match arch {
             "all" => row(native),
             arch if arch == native => row("all"),
             _ => None,
         })
+    }
+
+    /// The architecture under which the baseline has a package: the system's own is that of the baseline.
+    fn arch<'p>(&'p self, package: &'p Package) -> &'p str {
+        let is_native = self.platform.is_some_and(|p| p.arch == package.arch);
+        if is_native { &self.against.platform.arch } else { &package.arch }
     }
 
     /// The lane of a package that is compared with this version.
@@ -310,6 +339,7 @@ fn blank(subject: &Subject<'_>, place: &Place<'_>) -> PackageDrift {
         arch: package.arch.clone(),
         source: place.source.clone(),
         slot: subject.slot.as_ref().map(Slot::to_string),
+        other_series: Vec::new(),
         change: Change::OnlyInImage,
         basis: target.map(|target| target.basis),
         image_version: package.version.clone(),

@@ -251,6 +251,38 @@ fn an_explanation_shows_every_version() {
     assert_eq!((adoption.carrying, adoption.running, adoption.version.as_str()), (3, 3, "3"));
 }
 
+#[test]
+fn channels_are_not_mixed() {
+    let debians = changelog("foo", "2 | bookworm-security | 2026-10-20\n1 | bookworm-security | 2026-09-20");
+    let vendors = changelog("foo", "9~bookworm | stable | 2026-10-20\n8~bookworm | stable | 2026-09-20");
+    for (image, production, entries, want) in [
+        ("foo 1", "foo 2", &debians, "behind foo 1 -> 2 35 | 2 2026-10-20 []"),
+        ("foo 1~bookworm", "foo 2", &debians, "only_in_image foo 1~bookworm -> - - | "),
+        ("foo 1~bpo12+1", "foo 2", &debians, "only_in_image foo 1~bpo12+1 -> - - | "),
+        ("foo 1", "foo 2~bpo12+1", &debians, "only_in_image foo 1 -> - - | "),
+        ("foo 1", "foo 9~bookworm", &vendors, "only_in_image foo 1 -> - - | "),
+        (
+            "foo 8~bookworm",
+            "foo 9~bookworm",
+            &vendors,
+            "behind foo 8~bookworm -> 9~bookworm 35 | 9~bookworm 2026-10-20 []",
+        ),
+        ("foo-tools 1~bpo12+1 foo", "foo 2", &debians, "only_in_image foo-tools 1~bpo12+1 -> - - | "),
+    ] {
+        assert_eq!(
+            lines(&one("debian/12/amd64", image, production, entries)),
+            [want],
+            "{image} {production}"
+        );
+    }
+    // Told by its suites alone: nothing in the image's package says so.
+    let own = changelog("foo", "2 | ours | 2026-10-20\n1 | ours | 2026-09-20");
+    assert_eq!(
+        lines(&one("debian/12/amd64", "foo 1", "foo 2", &own)),
+        ["behind foo 1 -> 2 35 | 2 2026-10-20 []"]
+    );
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;
