@@ -45,6 +45,13 @@ pub struct BaselineRules {
     pub min_hosts: usize,
     /// The share of hosts that makes a version adopted.
     pub adoption_share: f64,
+    /// If a smaller share of an image's packages was compared, the verdict is incomplete.
+    #[serde(default = "default_min_compared_share")]
+    pub min_compared_share: f64,
+}
+
+fn default_min_compared_share() -> f64 {
+    0.5
 }
 
 impl Default for Standard {
@@ -56,6 +63,7 @@ impl Default for Standard {
                 max_host_age_days: 35,
                 min_hosts: 3,
                 adoption_share: 0.5,
+                min_compared_share: default_min_compared_share(),
             },
             fail_on_unsupported: true,
         }

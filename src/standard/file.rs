@@ -37,6 +37,7 @@ struct BaselineTable {
     max_host_age_days: Option<Spanned<i64>>,
     min_hosts: Option<Spanned<i64>>,
     adoption_share: Option<Spanned<f64>>,
+    min_compared_share: Option<Spanned<f64>>,
 }
 
 /// The longest span of days that a value may say: ten years.
@@ -81,6 +82,11 @@ impl Standard {
             rules.adoption_share = Some(*share.get_ref())
                 .filter(|share| *share > 0.0 && *share <= 1.0)
                 .ok_or_else(|| check.out_of_range("baseline.adoption_share", &share, "above 0, up to 1"))?;
+        }
+        if let Some(share) = table.min_compared_share {
+            rules.min_compared_share = Some(*share.get_ref())
+                .filter(|share| (0.0..=1.0).contains(share))
+                .ok_or_else(|| check.out_of_range("baseline.min_compared_share", &share, "0 to 1"))?;
         }
         standard.fail_on_unsupported = file.fail_on_unsupported.unwrap_or(standard.fail_on_unsupported);
         Ok(standard)
@@ -132,13 +138,15 @@ mod tests {
     fn a_standard_says_what_differs_from_the_default() {
         assert_eq!(Standard::parse("").unwrap(), Standard::default());
         let text = "fail_on_unsupported = false\n[target]\nmode = \"calendar\"\ngrace_days = 20\n\
-                    counts = \"security\"\n[baseline]\nmin_hosts = 5\nadoption_share = 0.25\n";
+                    counts = \"security\"\n[baseline]\nmin_hosts = 5\nadoption_share = 0.25\n\
+                    min_compared_share = 0.75\n";
         let mut want = Standard { fail_on_unsupported: false, ..Standard::default() };
         want.target.mode = Mode::Calendar;
         want.target.grace_days = 20;
         want.target.counts = Counted::Security;
         want.baseline.min_hosts = 5;
         want.baseline.adoption_share = 0.25;
+        want.baseline.min_compared_share = 0.75;
         assert_eq!(Standard::parse(text).unwrap(), want);
     }
 
@@ -150,6 +158,8 @@ mod tests {
             ("\n[target]\ndays = 0\n", "line 3: `target.days` is out of range: 0; allowed: 1 to 3650"),
             ("[target]\ngrace_days = 90\n", "allowed: 0 to 89"),
             ("[baseline]\nadoption_share = 1.5 # all\n", "2 | adoption_share = 1.5 # all"),
+            ("[baseline]\nmin_compared_share = 1.5\n", "`baseline.min_compared_share` is out of range: 1.5"),
+            ("[baseline]\nmin_compared_share = nan\n", "allowed: 0 to 1"),
             ("[baseline]\nmin_hosts = 0\n", "`baseline.min_hosts` is out of range: 0"),
             ("[targets]\n", "unknown field `targets`"),
         ] {

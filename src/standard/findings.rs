@@ -67,13 +67,17 @@ codes! {
     NoPackages = "no-packages", "no package was found";
     BaselineMissingPlatform = "baseline-missing-platform", "the baseline has nothing for the platform and channel";
     NothingCompared = "nothing-compared", "production knows none of the packages";
+    MostlyUnknown = "mostly-unknown", "production knows a smaller share of the packages than the standard asks for: what the others lack is not known";
     BaselineStale = "baseline-stale", "production was last read longer ago than the standard allows";
+    BaselineNewer = "baseline-newer", "the baseline knows production at a later time than the audit is for: what was published since would not count";
     Gap = "gap", "something that should have been read was not";
     HistoryShort = "history-short", "the known releases do not reach back to the image's version: the package may be behind for longer than is shown";
     UndatedPatch = "undated-patch", "nothing says when a missed patch was published";
     LeavesTargetSoon = "leaves-target-soon", "the image leaves the refresh target within the warning window if it is not rebuilt";
     SupportEndsSoon = "support-ends-soon", "public patches of the platform end within a quarter";
     SupportUnknown = "support-unknown", "it is not known when public patches of the platform end";
+    KernelSeriesUnknown = "kernel-series-unknown", "no host runs a kernel of the image's upstream series: what it lacks is not known, or only from changelogs";
+    OnlyInImage = "only-in-image", "production knows nothing of some packages: what they lack is not known";
     BaselineOtherArch = "baseline-other-arch", "the baseline has only another architecture of the release, which was compared instead";
     BaselineWeak = "baseline-weak", "fewer hosts vote on what production has than the standard asks for";
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Code, Effect, Finding};
 use super::{Standard, Upgrade, upgrade_set};
+use crate::baseline::slot_of;
 use crate::drift::{Basis, Change, Drift, PackageDrift, Patch};
 use crate::intel::SupportEnds;
-use crate::model::{Gap, Time};
+use crate::model::{Gap, Platform, Time};
 
 /// What a verdict, an image or a run comes to, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -95,7 +96,7 @@ pub struct Verdict {
     /// What was published before this must be in the image.
     pub line: Time,
     /// When the image leaves the target if it is not rebuilt, or left it; of an image that lacks nothing: not
-    /// before this. Absent where it is not known.
+    /// before this. What is arriving counts as if production adopted it now. Absent where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaves_target_on: Option<Time>,
     /// The share of compared packages that lack nothing which production has, in percent.
@@ -165,6 +166,8 @@ struct Judge<'a> {
 struct Leaves {
     /// The earliest time that is known.
     at: Option<Time>,
+    /// When it would if production adopted at once what is arriving; not before the audit.
+    arriving: Option<Time>,
     /// A patch may have been published at any time.
     unbounded: bool,
     /// Within the warning window.
@@ -175,11 +178,12 @@ impl Leaves {
     fn overall(&self, drift: &Drift, standard: &Standard) -> Option<Time> {
         let has_left = self.at.filter(|at| *at <= drift.as_of);
         let against = drift.against.as_ref()?;
-        match self.at {
-            _ if self.unbounded => has_left,
-            Some(at) => Some(at),
-            None => Some(standard.target.leaves(against.as_of.min(drift.as_of))),
-        }
+        let known = match self.at {
+            _ if self.unbounded => return has_left,
+            Some(at) => at,
+            None => standard.target.leaves(against.as_of.min(drift.as_of)),
+        };
+        Some(self.arriving.map_or(known, |at| known.min(at)))
     }
 }
 
@@ -258,11 +262,55 @@ impl Judge<'_> {
             let message = format!("production was last read {age} days ago, against {max} allowed");
             self.tell(Code::BaselineStale, Effect::Incomplete, None, message);
         }
-        if self.drift.packages > 0 && self.drift.counts.compared == 0 {
-            let message = format!("production of {} knows none of the packages", against.platform);
-            self.tell(Code::NothingCompared, Effect::Incomplete, None, message);
+        if self.drift.as_of.plus_days(1) < against.as_of {
+            let message = format!(
+                "the baseline knows production of {}, the audit is for {}: what was published since would not \
+                 count",
+                against.as_of, self.drift.as_of
+            );
+            self.tell(Code::BaselineNewer, Effect::Incomplete, None, message);
         }
+        self.compared(&against.platform);
+        self.kernels();
         self.weak_basis(against.hosts);
+    }
+
+    /// How much of the system was compared.
+    fn compared(&mut self, against: &Platform) {
+        let (packages, counts) = (self.drift.packages, self.drift.counts);
+        let exact = |n: usize| u32::try_from(n).map_or(f64::MAX, f64::from);
+        let asked = exact(packages) * self.standard.baseline.min_compared_share;
+        if packages > 0 && counts.compared == 0 {
+            let message = format!("production of {against} knows none of the packages");
+            self.tell(Code::NothingCompared, Effect::Incomplete, None, message);
+        } else if exact(counts.compared) < asked - 1e-9 {
+            let message = format!(
+                "production knows only {} of {packages} packages: what the others lack is not known",
+                counts.compared
+            );
+            self.tell(Code::MostlyUnknown, Effect::Incomplete, None, message);
+        } else if counts.only_in_image > 0 {
+            let message =
+                format!("production knows nothing of {} of {packages} packages", counts.only_in_image);
+            self.tell(Code::OnlyInImage, Effect::Note, None, message);
+        }
+    }
+
+    /// Kernels of a series that no host runs, while hosts run another.
+    fn kernels(&mut self) {
+        let mut messages: BTreeMap<String, String> = BTreeMap::new();
+        for package in self.drift.drift.iter().filter(|package| !package.other_series.is_empty()) {
+            let Some(slot) = slot_of(&package.name).filter(|slot| slot.kind.starts_with("linux-image"))
+            else {
+                continue;
+            };
+            let others = package.other_series.join(", ");
+            let message = format!("no host runs a kernel of series {}; production has {others}", slot.series);
+            messages.entry(message).or_insert_with(|| package.source.clone());
+        }
+        for (message, source) in messages {
+            self.tell(Code::KernelSeriesUnknown, Effect::Warning, Some(&source), message);
+        }
     }
 
     fn weak_basis(&mut self, hosts: usize) {
@@ -293,6 +341,10 @@ impl Judge<'_> {
             let source = self.counted(packages);
             self.source(name, &source);
         }
+        let target = &self.standard.target;
+        let arriving = self.drift.drift.iter().flat_map(|package| &package.arriving);
+        let oldest = arriving.filter(|patch| target.counts(patch)).filter_map(Patch::out_by).min();
+        self.leaves.arriving = oldest.map(|at| target.leaves(at).max(self.drift.as_of));
     }
 
     fn counted<'p>(&self, packages: Vec<&'p PackageDrift>) -> Source<'p> {

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::Evidence;
 use crate::drift::Patch;
 use crate::model::Time;
 
@@ -40,7 +41,8 @@ pub enum Mode {
 pub enum Counted {
     /// All.
     All,
-    /// Those with an advisory, for a security suite, or with a CVE id.
+    /// Those with an advisory, for a security suite, or with a CVE id; and those of which nothing is known but
+    /// that they are there.
     Security,
 }
 
@@ -90,9 +92,14 @@ impl Target {
     pub fn counts(&self, patch: &Patch) -> bool {
         match self.counts {
             Counted::All => true,
-            Counted::Security => patch.security,
+            Counted::Security => patch.security || is_undated(patch),
         }
     }
+}
+
+/// Nothing is known of the patch but that it is there: nothing says that it is none for security.
+fn is_undated(patch: &Patch) -> bool {
+    patch.published.is_none() && matches!(patch.evidence, Evidence::FirstSight | Evidence::None)
 }
 
 /// The first day of the quarter of a day.

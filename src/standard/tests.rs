@@ -257,6 +257,88 @@ fn the_forecast_holds() {
     }
 }
 
+#[test]
+fn a_baseline_from_after_the_audit_never_passes() {
+    let (image, baseline) = lacking("2026-11-01", "2026-11-24");
+    for (as_of, newer) in [("2026-11-24", false), ("2026-11-23", false), ("2026-11-22T23:59:59Z", true)] {
+        let judgement = judged(&image, &baseline, &Standard::default(), time(as_of), &[]);
+        assert_eq!(codes(&judgement).contains(&("baseline-newer", Effect::Incomplete)), newer, "{as_of}");
+        assert_eq!(judgement.verdict.outcome == Outcome::Pass, !newer, "{as_of}");
+    }
+}
+
+#[test]
+fn an_image_that_production_hardly_knows_never_passes() {
+    let (_, baseline) = lacking("2026-11-01", "2026-11-24");
+    for (packages, want) in [
+        (&["foo 2"][..], vec![]),
+        (&["foo 2", "ours 1"], vec![("only-in-image", Effect::Note)]),
+        (&["foo 2", "ours 1", "ours2 1"], vec![("mostly-unknown", Effect::Incomplete)]),
+        (&["ours 1"], vec![("nothing-compared", Effect::Incomplete)]),
+    ] {
+        let image = system("debian/12/amd64", packages, &[]);
+        let judgement = judged(&image, &baseline, &Standard::default(), time("2026-11-24"), &[]);
+        assert_eq!(codes(&judgement), want, "{packages:?}");
+    }
+    let image = system("debian/12/amd64", &["foo 2", "ours 1", "ours2 1"], &[]);
+    let lenient = Standard::parse("[baseline]\nmin_compared_share = 0.0\n").unwrap();
+    let judgement = judged(&image, &baseline, &lenient, time("2026-11-24"), &[]);
+    assert_eq!(codes(&judgement), [("only-in-image", Effect::Note)]);
+    assert_eq!(judgement.findings[0].message, "production knows nothing of 2 of 3 packages");
+}
+
+#[test]
+fn an_undated_patch_may_be_for_security() {
+    let production = system("debian/12/amd64", &["foo 2"], &[]);
+    let image = system("debian/12/amd64", &["foo 1"], &[]);
+    let standard = Standard::parse("[target]\ncounts = \"security\"\n").unwrap();
+    let drift =
+        between(&image, &baseline("2026-11-24", &production), &standard.drift_options(time("2026-11-24")));
+    assert!(standard.target.counts(&drift.drift[0].missed[0]));
+    assert_eq!(judge(&drift, &[], &standard, &support()).verdict.state, State::Incomplete);
+}
+
+#[test]
+fn what_is_arriving_ends_the_target_once_it_is_adopted() {
+    let entries = changelog(
+        "foo",
+        "4 | bookworm-updates | 2026-11-10
+         3 | bookworm-updates | 2026-09-01
+         2 | bookworm-updates | 2026-10-01
+         1 | bookworm | 2023-09-01",
+    );
+    let on = |version: &str| {
+        system("debian/12/amd64", &[&format!("foo {version}")], std::slice::from_ref(&entries))
+    };
+    let hosts = [("a", "3"), ("b", "1"), ("c", "1")]
+        .map(|(id, version)| crate::baseline::testing::host(id, "2026-11-24", on(version)));
+    let baseline = crate::baseline::build(&hosts, &crate::baseline::testing::options("2026-11-24")).unwrap();
+    let at = |as_of: &str, standard: &Standard| {
+        judged(&on("1"), &baseline, standard, time(as_of), &[]).verdict.leaves_target_on
+    };
+    let standard = Standard::default();
+    assert_eq!(at("2026-11-24", &standard), Some(time("2026-12-03")), "the oldest arriving decides");
+    let strict = Standard::parse("[target]\ndays = 10\n").unwrap();
+    assert_eq!(at("2026-11-24", &strict), Some(time("2026-11-24")), "never before the audit");
+    let security = Standard::parse("[target]\ncounts = \"security\"\n").unwrap();
+    assert_eq!(at("2026-11-24", &security), Some(time("2027-02-25")), "what does not count does not end it");
+}
+
+#[test]
+fn a_kernel_of_a_series_that_no_host_runs_is_told() {
+    let production = system("debian/12/amd64", &["linux-image-6.12.9-amd64 6.12.9-1 linux", "foo 1"], &[]);
+    let image = system("debian/12/amd64", &["linux-image-6.1.0-50-amd64 6.1.176-1 linux", "foo 1"], &[]);
+    let baseline = baseline("2026-11-24", &production);
+    let judgement = judged(&image, &baseline, &Standard::default(), time("2026-11-24"), &[]);
+    assert_eq!(
+        codes(&judgement),
+        [("kernel-series-unknown", Effect::Warning), ("only-in-image", Effect::Note)]
+    );
+    assert_eq!(judgement.findings[0].message, "no host runs a kernel of series 6.1; production has 6.12");
+    let judgement = judged(&production, &baseline, &Standard::default(), time("2026-11-24"), &[]);
+    assert_eq!(codes(&judgement), []);
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;
