@@ -388,6 +388,20 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_a_clock_that_runs_ahead_are_not_later_than_the_baseline() {
+        let ahead = changelog(
+            "foo",
+            "3 | bookworm-security | 2027-06-01
+             2 | bookworm-security | 2026-01-01",
+        );
+        let built = baseline("2026-11-24", &system("debian/12/amd64", &["foo 2"], &[ahead]));
+        let newest = &built.platforms[0].sources[0].releases[0];
+        let at = Some(time("2026-11-24"));
+        assert_eq!((newest.published, newest.not_before, newest.bounded), (at, at, true));
+        assert_eq!(Baseline::from_json(&built.to_json().unwrap()).unwrap().baseline, built);
+    }
+
+    #[test]
     fn a_baseline_comes_back_from_its_bytes() {
         let system = system(
             "debian/12/amd64",
