@@ -60,7 +60,7 @@ pub(super) fn as_of(flag: Option<Time>) -> Result<Time> {
         return Ok(time);
     }
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
-        return epoch.parse().at(|| "SOURCE_DATE_EPOCH".into());
+        return Time::from_epoch_text(&epoch).at(|| "SOURCE_DATE_EPOCH".into());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     i64::try_from(now)

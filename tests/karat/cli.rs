@@ -527,3 +527,26 @@ fn what_cannot_be_explained_says_why() {
     let found = karat(&["explain", DRIFTED, "openssl:amd64", "-b", BASELINE, "--as-of", DAY]);
     assert_eq!(found.code, 0, "{}", shown(&found));
 }
+
+#[test]
+fn a_time_before_the_baseline_is_never_a_pass() {
+    let early = karat(&["audit", CURRENT, "-b", BASELINE, "--as-of", "2026-06-01"]);
+    assert_eq!(early.code, 3, "{}", shown(&early));
+    for (time, want) in [("20261124", 2), ("2026", 2), ("9999-12-31", 2), ("@0", 3)] {
+        let ran = karat(&["audit", CURRENT, "-b", BASELINE, "--as-of", time]);
+        assert_eq!(ran.code, want, "{time}: {}", shown(&ran));
+    }
+}
+
+#[test]
+fn an_image_of_which_production_knows_little_gets_no_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(fixture("production/debian-12.baseline.json")).unwrap();
+    let mut baseline: Value = serde_json::from_str(&text).unwrap();
+    baseline["platforms"][0]["packages"].as_array_mut().unwrap().truncate(5);
+    baseline["platforms"][0]["sources"].as_array_mut().unwrap().truncate(5);
+    let path = folder.path().join("b.json");
+    fs::write(&path, baseline.to_string()).unwrap();
+    let ran = karat(&["audit", CURRENT, "-b", path.to_str().unwrap(), "--as-of", DAY]);
+    assert!(ran.code == 3 && ran.stdout.contains("production knows only"), "{}", shown(&ran));
+}
