@@ -1,7 +1,7 @@
 //! Loading and saving baselines. A baseline's digest is the SHA-256 of its bytes as they are stored.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use super::{BASELINE_SCHEMA, Baseline, BaselinePackage, PlatformBaseline};
@@ -19,7 +19,7 @@ pub struct Loaded {
     pub digest: Sha256,
 }
 
-/// The schema stands in so many first bytes.
+/// As karat writes it, the schema stands in so many first bytes.
 const HEAD_BYTES: u64 = 256;
 
 /// Every platform and channel stands once, in order.
@@ -134,17 +134,22 @@ impl Baseline {
         Ok(Loaded { baseline, digest: Sha256::of(bytes) })
     }
 
-    /// Whether a file is a stored baseline, whole or not: a regular file that begins like one.
+    /// Whether a file is a stored baseline: a regular file that begins like one, whole or not, or a JSON
+    /// document with the schema in any place.
     #[must_use]
     pub fn is_stored(path: &Path) -> bool {
-        let head = || -> std::io::Result<Vec<u8>> {
-            let mut head = Vec::new();
-            if std::fs::metadata(path)?.is_file() {
-                File::open(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
-            }
-            Ok(head)
-        };
-        head().is_ok_and(|head| String::from_utf8_lossy(&head).contains("\"karat-baseline/"))
+        let open = || File::open(path).ok().filter(|file| file.metadata().is_ok_and(|m| m.is_file()));
+        let mut head = Vec::new();
+        let read = open().and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head).ok());
+        if read.is_none() || head.first() != Some(&b'{') {
+            return false;
+        }
+        let is_ours = |schema: &str| schema.contains("karat-baseline/");
+        is_ours(&String::from_utf8_lossy(&head))
+            || open()
+                .and_then(|file| serde_json::from_reader::<_, Header>(BufReader::new(file)).ok())
+                .and_then(|header| header.schema)
+                .is_some_and(|schema| is_ours(&schema))
     }
 
     /// Loads a baseline from a file.
