@@ -177,6 +177,7 @@ fn amendments(file: &FileView<'_>, out: &mut Out<'_>) -> Result<()> {
         .map(|record| Amendment {
             name: record.package.clone(),
             arch: record.architecture.clone(),
+            is_multi_arch_same: record.is_multi_arch_same,
             package: record.is_installed().then(|| package(record, out)),
         })
         .collect();

@@ -71,6 +71,8 @@ pub struct Amendment {
     pub name: String,
     /// Its architecture.
     pub arch: String,
+    /// Whether it can be installed beside itself for other architectures.
+    pub is_multi_arch_same: bool,
     /// What is installed now.
     pub package: Option<Package>,
 }

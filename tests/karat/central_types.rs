@@ -6,7 +6,7 @@ use karat::bytes::Reader;
 use karat::collect::fact::{Fact, Needs};
 use karat::collect::{Assembled, COLLECTORS, FileView, Out, assemble, nothing_found};
 use karat::error::Result;
-use karat::model::{ImagePath, OsInfo, StratumId};
+use karat::model::{ImagePath, OsInfo};
 use karat::stratum::{Entry, Want};
 
 use crate::memory::{Memory, Probe, Walk, bytes, serving, squash_all, system};
@@ -368,6 +368,14 @@ fn updates_that_are_not_folded_in_change_the_list() {
     ];
     let assembled = system(strata, OS_ONLY);
     assert_eq!(versions(&assembled), [("bash", "2", 0)]);
+
+    // A package that cannot be installed beside itself takes the place of that for another architecture.
+    let other = stanza("bash", "3").replace("amd64", "armel");
+    let strata = vec![base(&[("bash", "1"), ("curl", "1")]).file("var/lib/dpkg/updates/0000", &other)];
+    assert_eq!(versions(&system(strata, OS_ONLY)), [("bash", "3", 0), ("curl", "1", 0)]);
+    let both = other.replace("Version", "Multi-Arch: same\nVersion");
+    let strata = vec![base(&[("bash", "1"), ("curl", "1")]).file("var/lib/dpkg/updates/0000", both)];
+    assert_eq!(versions(&system(strata, OS_ONLY)), [("bash", "1", 0), ("bash", "3", 0), ("curl", "1", 0)]);
 }
 
 #[test]
@@ -426,5 +434,4 @@ fn collectors_have_names_of_their_own_and_read_only_their_places() {
         };
         assert_eq!(collector.want(&elsewhere), Want::No, "{}", collector.id());
     }
-    assert_eq!(StratumId::default(), StratumId(0));
 }

@@ -37,12 +37,26 @@ fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMa
     }
     for (path, change) in amendments {
         let key = (change.name.clone(), change.arch.clone());
+        if !change.is_multi_arch_same
+            && let Some(other) = only_one_named(&packages, &change.name)
+        {
+            packages.remove(&other); // it was installed for another architecture before
+        }
         match &change.package {
             Some(package) => packages.insert(key, Package { path: path.clone(), ..package.clone() }),
             None => packages.remove(&key),
         };
     }
     (packages, gaps)
+}
+
+/// The installed package of this name, if there is just one.
+fn only_one_named(packages: &BTreeMap<Key, Package>, name: &str) -> Option<Key> {
+    let mut named = packages.range((name.to_owned(), String::new())..).take_while(|((n, _), _)| n == name);
+    match (named.next(), named.next()) {
+        (Some((key, _)), None) => Some(key.clone()),
+        _ => None,
+    }
 }
 
 fn add(packages: &mut BTreeMap<Key, Package>, path: &ImagePath, package: &Package, gaps: &mut Vec<Gap>) {
