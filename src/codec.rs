@@ -19,6 +19,7 @@ use std::io::{self, BufRead, Read};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
+mod gzip;
 mod spool;
 
 pub use spool::{Spool, SpoolPool, SpoolWriter};
@@ -79,9 +80,7 @@ pub fn decoder<'a>(
 ) -> Result<Box<dyn Read + 'a>> {
     match compression {
         Compression::Plain => Ok(Box::new(stream)),
-        Compression::Gzip => {
-            Ok(Box::new(Named { format: "gzip", stream: flate2::bufread::MultiGzDecoder::new(stream) }))
-        }
+        Compression::Gzip => Ok(Box::new(gzip::GzipReader::new(stream))),
         Compression::Zstd => {
             let mut stream = zstd::stream::read::Decoder::with_buffer(stream)?;
             stream.window_log_max(limits.zstd_window_bytes.max.max(1024).ilog2().min(31))?;
