@@ -87,6 +87,7 @@ limits! {
     layer_bytes = 256 * GIB, "bytes", "one layer, inflated: above the largest images that are built, and a bound on what a deflate bomb costs";
     inflate_ratio = 1100, "times", "inflated over stored bytes of a layer after its first 64 MiB: deflate cannot pass 1032, zstd of real file systems stays under 100";
     zstd_window_bytes = 128 * MIB, "bytes", "the window of a zstd frame, which is memory: what zstd allows without --long; rounded down to a power of two";
+    xz_dictionary_bytes = 64 * MIB, "bytes", "the dictionary of an xz block, which is memory: what xz -9 takes";
     layers = 1024, "layers", "layers of one image: eight times what container engines allow";
     manifest_bytes = 8 * MIB, "bytes", "an index, manifest or image configuration: registries stop at 4 MiB";
     index_depth = 4, "levels", "indexes inside indexes: one is usual, two are seen";

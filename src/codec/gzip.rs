@@ -58,12 +58,12 @@ impl<R: BufRead> GzipReader<R> {
             return Ok(false);
         }
         let mut crc = crc32fast::Hasher::new();
-        let fixed: [u8; 10] = self.take(&mut crc)?;
-        let [id1, id2, method, flags, ..] = fixed;
+        let [id1, id2] = self.take(&mut crc)?;
         if [id1, id2] != [0x1f, 0x8b] {
             let found = format!("bytes {id1:02x} {id2:02x} where a member has to start");
             return Err(malformed("member", found, "1f 8b, or the end of the file"));
         }
+        let [method, flags, ..]: [u8; 8] = self.take(&mut crc)?;
         if method != 8 || flags & RESERVED != 0 {
             let found = format!("method {method}, flags {flags:#04x}");
             return Err(malformed("member header", found, "method 8 (deflate) and no reserved flag"));

@@ -2,6 +2,7 @@
 
 mod central_types;
 mod cli;
+mod codec;
 mod contracts;
 mod decoders;
 mod house;
