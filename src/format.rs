@@ -1,6 +1,7 @@
 //! Pure decoders: bytes in, records out. They know no paths of the host, no clock and no policy; what is
 //! damaged is an error of its own that leaves the rest standing.
 
+pub mod apk;
 pub mod deb822;
 pub mod debian_changelog;
 pub mod dpkg;

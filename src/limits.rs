@@ -104,6 +104,7 @@ limits! {
     package_db_bytes = 512 * MIB, "bytes", "one package database file: a hundred times that of a full desktop";
     record_bytes = 16 * MIB, "bytes", "one record (stanza) of a package database";
     follow_ups = 100_000, "files", "files of one image that links lead to and that are read a second time";
+    apk_line_bytes = MIB, "bytes", "one line of an apk database or index: eight times what apk itself reads";
     records = 200_000, "records", "records of one package database or changelog";
     os_release_bytes = MIB, "bytes", "one os-release file";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";

@@ -14,12 +14,15 @@ use super::{ImagePath, Time};
 pub enum Ecosystem {
     /// Debian packages: dpkg.
     Deb,
+    /// Alpine packages: apk.
+    Apk,
 }
 
 impl fmt::Display for Ecosystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Ecosystem::Deb => "deb",
+            Ecosystem::Apk => "apk",
         })
     }
 }

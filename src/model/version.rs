@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::Ecosystem;
 
+pub mod apk;
 pub mod deb;
 
 /// Compares two versions in the order of their ecosystem. Total on any text; two versions are equal exactly
@@ -12,5 +13,6 @@ pub mod deb;
 pub fn compare(ecosystem: Ecosystem, a: &str, b: &str) -> Ordering {
     match ecosystem {
         Ecosystem::Deb => deb::compare(a, b),
+        Ecosystem::Apk => apk::compare(a, b),
     }
 }
