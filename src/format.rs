@@ -2,6 +2,8 @@
 //! damaged is an error of its own that leaves the rest standing.
 
 pub mod apk;
+pub mod apt_packages;
+pub mod apt_release;
 pub mod deb822;
 pub mod debian_changelog;
 pub mod dpkg;

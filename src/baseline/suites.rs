@@ -228,6 +228,21 @@ pub(super) fn is_codename(name: &str) -> bool {
     DEBIAN.iter().chain(&UBUNTU).any(|(codename, ..)| *codename == name) || DEBIAN_EARLIER.contains(&name)
 }
 
+/// The distribution and release of a codename; of a release that is not out the codename itself.
+#[must_use]
+pub(super) fn release_of(codename: &str) -> Option<(&'static str, &'static str)> {
+    if codename == "sid" {
+        return Some(("debian", "sid"));
+    }
+    let debian = DEBIAN.iter().find(|(name, ..)| *name == codename);
+    let ubuntu = || UBUNTU.iter().find(|(name, ..)| *name == codename);
+    match debian {
+        Some((name, _, "")) => Some(("debian", name)),
+        Some((_, release, _)) => Some(("debian", release)),
+        None => ubuntu().map(|(_, release, _)| ("ubuntu", *release)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

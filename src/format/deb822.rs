@@ -80,10 +80,17 @@ impl<'a> Field<'a> {
 /// comes one last error.
 #[must_use]
 pub fn stanzas<'a>(bytes: &'a [u8], limits: &Limits) -> Stanzas<'a> {
+    stanzas_from(bytes, 0, 1, limits)
+}
+
+/// The stanzas of a part of a file that starts at this byte and line of it, which every place is told from.
+#[must_use]
+pub fn stanzas_from<'a>(bytes: &'a [u8], offset: u64, line: u64, limits: &Limits) -> Stanzas<'a> {
     Stanzas {
         bytes,
+        base: offset,
         at: 0,
-        line: 1,
+        line,
         count: 0,
         record_bytes: limits.record_bytes,
         records: limits.records,
@@ -95,6 +102,8 @@ pub fn stanzas<'a>(bytes: &'a [u8], limits: &Limits) -> Stanzas<'a> {
 #[derive(Debug, Clone)]
 pub struct Stanzas<'a> {
     bytes: &'a [u8],
+    /// Where `bytes` starts in the file.
+    base: u64,
     at: usize,
     line: u64,
     count: u64,
@@ -109,6 +118,8 @@ struct Line<'a> {
     /// Without its newline.
     text: &'a [u8],
     start: usize,
+    /// Where it starts in the file.
+    offset: u64,
     number: u64,
     is_terminated: bool,
 }
@@ -147,7 +158,8 @@ impl<'a> Stanzas<'a> {
         let text = rest.get(..newline.unwrap_or(rest.len())).unwrap_or_default();
         self.at = start.saturating_add(text.len()).saturating_add(usize::from(newline.is_some()));
         self.line = number.saturating_add(1);
-        Some(Line { text, start, number, is_terminated: newline.is_some() })
+        let offset = self.base.saturating_add(size_of_len(start));
+        Some(Line { text, start, offset, number, is_terminated: newline.is_some() })
     }
 
     /// Skips empty lines, comments and lines of white space before a stanza.
@@ -199,7 +211,7 @@ impl<'a> Stanzas<'a> {
             return Err(damaged(first, "each field once in the stanza").at(format!("field `{name}`")));
         }
         let is_terminated = line.is_terminated;
-        Ok(Stanza { offset: size_of_len(first.start), line: first.number, is_terminated, fields })
+        Ok(Stanza { offset: first.offset, line: first.number, is_terminated, fields })
     }
 }
 
@@ -269,7 +281,7 @@ fn twice(fields: &[Field<'_>]) -> Option<String> {
 }
 
 fn damaged(line: Line<'_>, allowed: &str) -> Error {
-    Error::malformed("deb822", "line", size_of_len(line.start), quoted(line.text), allowed)
+    Error::malformed("deb822", "line", line.offset, quoted(line.text), allowed)
         .at(format!("line {}", line.number))
 }
 

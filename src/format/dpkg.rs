@@ -192,6 +192,14 @@ pub fn records<'a>(
     })
 }
 
+/// The package that a stanza outside of dpkg's database tells of, as in a control file or an index.
+///
+/// # Errors
+/// `Malformed` for what dpkg would refuse.
+pub fn control(stanza: &Stanza<'_>) -> Result<Record> {
+    record(stanza, Kind::StatusD)
+}
+
 fn record(stanza: &Stanza<'_>, kind: Kind) -> Result<Record> {
     if !stanza.is_terminated && kind != Kind::StatusD {
         return Err(flaw(stanza, "end", "no newline at the end of the file", "a newline after every line")
