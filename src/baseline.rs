@@ -15,6 +15,7 @@ use crate::model::{Ecosystem, Platform, Sha256, SourcePackage, Time, version};
 
 mod adopt;
 mod build;
+pub mod channel;
 mod file;
 mod history;
 mod slots;
@@ -27,6 +28,7 @@ mod vendor;
 
 pub use adopt::{Adopted, adopt};
 pub use build::{BuildOptions, HostInput, build};
+pub use channel::{ChannelInput, ChannelKind, Offer};
 pub use file::Loaded;
 pub use slots::{Slot, slot_of};
 pub use space::{is_backport, joined_source, source_of};

@@ -109,6 +109,8 @@ limits! {
     os_release_bytes = MIB, "bytes", "one os-release file";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";
+    channel_files = 1_000_000, "files", "files and directories of one channel source: a mirror of all of Debian has fewer for one architecture";
+    channel_index_bytes = GIB, "bytes", "one file of a channel source, inflated: the largest package index that is published has 60 MB";
     document_bytes = GIB, "bytes", "one inventory or baseline document";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }

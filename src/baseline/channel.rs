@@ -1,0 +1,133 @@
+//! Channel sources: what says what was published, and when.
+//!
+//! | kind | what it is | what it proves |
+//! |---|---|---|
+//! | apt suite | a repository, or what a host's apt keeps of one | the versions that were out at the `Date` of its Release |
+//! | `APKINDEX` | a branch and repository of Alpine | the versions that were out when it was made |
+//! | `.deb` folder | packages, with the changelogs inside | versions, dates and CVE ids; no absence |
+//! | changelog folder | changelogs alone | versions, dates and CVE ids; no absence |
+//!
+//! What a source says is taken as it stands: signatures are not verified, digests are. Everything is read or
+//! named in an error; what is passed over because it is nothing that counts is told in [`ChannelInput::notes`].
+
+use std::path::Path;
+
+use crate::error::{Error, Result, ResultExt as _};
+use crate::limits::Limits;
+use crate::model::{Package, Platform, ReleaseEntry, Sha256, Time};
+
+mod changelogs;
+mod files;
+
+/// What one channel source says was published: a suite of a repository for one architecture, a folder of
+/// packages, a folder of changelogs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInput {
+    /// As the user named it; where one name led to several inputs, with what inside it.
+    pub id: String,
+    /// What it is.
+    pub kind: ChannelKind,
+    /// The platform that it is for, by what it says of itself or else by what the user said; `None` if neither
+    /// says it.
+    pub platform: Option<Platform>,
+    /// The suite, named by codename as changelogs name it: `bookworm-security`, `noble-updates`; of Alpine the
+    /// branch and repository, `v3.20/main`. `None` if it does not say.
+    pub suite: Option<String>,
+    /// When it was true: the date that the metadata bears, or a later time that the user gave. `None` for
+    /// folders of which the user said none.
+    pub taken_at: Option<Time>,
+    /// When its metadata ends to be valid, where it says so.
+    pub valid_until: Option<Time>,
+    /// It lists the whole suite as of `taken_at`, so that what is not in it was not out. What a source lists
+    /// of a package is the newest that was out also where this is false.
+    pub lists_all: bool,
+    /// The digest of the content that counted, the same however it is compressed.
+    pub digest: Sha256,
+    /// The packages, sorted.
+    pub packages: Vec<Offer>,
+    /// What changelogs say, sorted, once each.
+    pub releases: Vec<ReleaseEntry>,
+    /// What was passed over, or is not as it should be and loses nothing; for a person to read.
+    pub notes: Vec<String>,
+}
+
+/// A package as a channel offers it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offer {
+    /// The package; `path` and `stratum` say nothing, `built_at` is set where the package itself says it.
+    pub package: Package,
+    /// So many of a hundred hosts are offered it, where it is being phased in (`Phased-Update-Percentage`).
+    pub phased_percent: Option<u8>,
+}
+
+/// The kinds of channel sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChannelKind {
+    /// A suite of a repository, or a flat repository.
+    AptSuite,
+    /// The lists that a host's apt keeps (`/var/lib/apt/lists`).
+    AptList,
+    /// An index of an Alpine repository.
+    ApkIndex,
+    /// A folder of `.deb` files.
+    DebFolder,
+    /// A folder of changelogs.
+    ChangelogFolder,
+}
+
+/// What reading depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// The ceilings.
+    pub limits: &'a Limits,
+    /// The platform, as the user said it. What says of itself that it is for another is an error.
+    pub platform: Option<&'a Platform>,
+    /// When the source was true, as the user said it: for folders, and for metadata that was fetched again
+    /// since its date. Before the date of the metadata it is an error.
+    pub taken_at: Option<Time>,
+    /// At most so many threads.
+    pub threads: usize,
+}
+
+/// Reads the channel source at `path`, whatever its kind; several inputs where it holds several suites or
+/// architectures, sorted by id.
+///
+/// # Errors
+/// `NotFound` and `Io` for what cannot be opened, `Config` for a path that is no channel source or
+/// contradicts what the user said, `Malformed` with file and place for anything inside that is damaged,
+/// incomplete or has another digest than its Release says, `Limit` for what is above a ceiling.
+pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Vec<ChannelInput>> {
+    let name = path.display().to_string();
+    match kind_of(path, options.limits).at(|| name.clone())? {
+        Some(Found::Changelogs) => changelogs::read(path, &name, options).map(|input| vec![input]),
+        None => Err(Error::config("no channel source of any known kind").hint(
+            "name an apt repository, a Packages file, a folder of .deb files or a folder of changelogs",
+        )),
+    }
+    .at(|| name.clone())
+}
+
+/// Whether this path looks like a channel source.
+#[must_use]
+pub fn is_channel(path: &Path) -> bool {
+    kind_of(path, &Limits::default()).is_ok_and(|kind| kind.is_some())
+}
+
+/// What a path turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Changelogs,
+}
+
+/// The kind of a path by the names in it; `None` if it is no channel source.
+fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_dir() || files::is_image_or_root(path) {
+        return Ok(None);
+    }
+    let found = files::first_in(path, limits, |name| match changelogs::is_named_changelog(name) {
+        true => Some(Found::Changelogs),
+        false => None,
+    })?;
+    Ok(found)
+}
