@@ -1,13 +1,14 @@
 //! The whole pipeline, wired: scan, compare, judge, report. No logic of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::baseline::{Baseline, BuildOptions, HostInput, Loaded, build};
+use crate::baseline::{Baseline, BuildOptions, HostInput, Inputs, Loaded, build, channel, merge};
 use crate::collect::Needs;
 use crate::drift::{Explanation, explain};
 use crate::error::{Error, Result, ResultExt};
 use crate::intel::SupportEnds;
-use crate::model::{Inventory, Package, Sha256, Time};
+use crate::limits::Limits;
+use crate::model::{Inventory, Package, Platform, Sha256, Time};
 use crate::report::{BaselineRef, ImageReport, Report, StandardRef};
 use crate::scan::{self, scan, scan_all};
 use crate::standard::Standard;
@@ -63,32 +64,85 @@ fn told(reference: &str, error: &Error) -> String {
     }
 }
 
-/// Makes a baseline from hosts: root directories, images of hosts, inventories with releases.
+/// What a baseline is made from, as the user named it.
+#[derive(Debug, Clone, Default)]
+pub struct BaselineSources {
+    /// Root directories, images of hosts, inventories with releases.
+    pub hosts: Vec<String>,
+    /// Channel sources and earlier baselines.
+    pub channels: Vec<ChannelRef>,
+    /// When the channel sources were as they are now, where the user says so.
+    pub channels_taken_at: Option<Time>,
+}
+
+/// A channel source as the user named it: `PATH`, or `PLATFORM=PATH` where it does not say what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRef {
+    /// The platform, if the user says it.
+    pub platform: Option<Platform>,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl ChannelRef {
+    /// Takes a name apart. What stands before the first `=` is a platform if it reads as one.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let split = text.split_once('=').and_then(|(platform, path)| Some((platform.parse().ok()?, path)));
+        match split {
+            Some((platform, path)) => ChannelRef { platform: Some(platform), path: path.into() },
+            None => ChannelRef { platform: None, path: text.into() },
+        }
+    }
+}
+
+/// Makes a baseline from hosts, channel sources and earlier baselines, and tells what of the channel sources
+/// was passed over.
 ///
 /// # Errors
-/// If a host cannot be read, or cannot be believed: `Config` if required parts of it were not read.
+/// If a source cannot be read, or cannot be believed: `Config` if required parts of a host were not read.
 pub fn build_baseline(
     name: &str,
-    hosts: &[String],
+    sources: &BaselineSources,
     standard: &Standard,
     options: &scan::Options,
     as_of: Time,
-) -> Result<Baseline> {
-    let options = scan::Options { needs: options.needs | Needs::HISTORY, ..options.clone() };
-    let mut inputs = Vec::new();
-    for (reference, scanned) in hosts.iter().zip(scan_all(hosts, &options)) {
+) -> Result<(Baseline, Vec<String>)> {
+    let scan_options = scan::Options { needs: options.needs | Needs::HISTORY, ..options.clone() };
+    let mut hosts = Vec::new();
+    for (reference, scanned) in sources.hosts.iter().zip(scan_all(&sources.hosts, &scan_options)) {
         for inventory in scanned.at(|| "host".into())? {
-            inputs.push(HostInput { id: inventory.image.reference.clone(), inventory });
+            hosts.push(HostInput { id: inventory.image.reference.clone(), inventory });
         }
-        if inputs.is_empty() {
+        if hosts.is_empty() {
             return Err(Error::config("no image in it").at(reference.clone()).at("host"));
         }
     }
+    let mut channels = Vec::new();
+    let mut earlier = Vec::new();
+    for source in &sources.channels {
+        if Baseline::is_stored(&source.path) {
+            let loaded = Baseline::load(&source.path, &options.source.limits).at(|| "channel".into())?;
+            earlier.push(loaded.baseline);
+            continue;
+        }
+        let read = channel::ReadOptions {
+            limits: &options.source.limits,
+            platform: source.platform.as_ref(),
+            taken_at: sources.channels_taken_at,
+            threads: options.threads,
+        };
+        channels.extend(channel::read(&source.path, &read).at(|| "channel".into())?);
+    }
+    let notes = channels.iter().flat_map(|c| c.notes.iter().map(|note| format!("{}: {note}", c.id)));
+    let notes = notes.collect();
     let max_host_age_days = standard.baseline.max_host_age_days;
-    build(&inputs, &BuildOptions { name: name.to_owned(), as_of, max_host_age_days })
+    let inputs = Inputs { hosts: &hosts, channels: &channels, earlier: &earlier };
+    let build_options = BuildOptions { name: name.to_owned(), as_of, max_host_age_days };
+    Ok((build(&inputs, &build_options)?, notes))
 }
 
-/// The baseline that a name leads to: a baseline file, or a host that becomes one.
+/// The baseline that a name leads to: a baseline file, or a host or channel source that becomes one.
 ///
 /// # Errors
 /// What loading or building gives.
@@ -107,10 +161,31 @@ pub fn baseline(
             .at("baseline")
             .hint("make one with `karat baseline build`, or name a patched production host"));
     }
-    let hosts = [reference.to_owned()];
-    let baseline = build_baseline(reference, &hosts, standard, options, as_of).at(|| "baseline".into())?;
-    let digest = Sha256::of(&baseline.to_json()?);
-    Ok(Loaded { baseline, digest })
+    let channel = ChannelRef::parse(reference);
+    let sources = match channel::is_channel(&channel.path) {
+        true => BaselineSources { channels: vec![channel], ..Default::default() },
+        false => BaselineSources { hosts: vec![reference.to_owned()], ..Default::default() },
+    };
+    let built = build_baseline(reference, &sources, standard, options, as_of).at(|| "baseline".into())?;
+    let digest = Sha256::of(&built.0.to_json()?);
+    Ok(Loaded { baseline: built.0, digest })
+}
+
+/// Joins stored baselines into one.
+///
+/// # Errors
+/// If one cannot be loaded, or is of a later time than `as_of`.
+pub fn merge_baselines(
+    name: &str,
+    files: &[PathBuf],
+    standard: &Standard,
+    limits: &Limits,
+    as_of: Time,
+) -> Result<Baseline> {
+    let load = |file: &PathBuf| Ok(Baseline::load(file, limits)?.baseline);
+    let baselines = files.iter().map(load).collect::<Result<Vec<Baseline>>>()?;
+    let max_host_age_days = standard.baseline.max_host_age_days;
+    merge(&baselines, &BuildOptions { name: name.to_owned(), as_of, max_host_age_days })
 }
 
 /// Tells what led to one package's result, for each system of the image.

@@ -1,7 +1,7 @@
 //! What patched production runs, as of a time: the contract `karat-baseline/1`.
 //!
-//! Hosts vote on what is adopted; their changelogs say what was published and when. Per platform a baseline
-//! holds, for every source package, its [`History`] (the releases of the channel, newest first, with dates,
+//! Hosts vote on what is adopted; their changelogs, and the channel sources of [`channel`], say what was
+//! published and when. Per platform a baseline holds, for every source package, its [`History`] (the releases of the channel, newest first, with dates,
 //! bounds and evidence), and for every binary package which hosts run which version. It holds no verdict and
 //! no adopted version: the adoption share belongs to the standard, and is applied when an image is compared.
 
@@ -17,7 +17,10 @@ mod adopt;
 mod build;
 pub mod channel;
 mod file;
+mod gathering;
 mod history;
+mod listings;
+mod merge;
 mod slots;
 mod space;
 mod suites;
@@ -27,9 +30,11 @@ pub(crate) mod testing;
 mod vendor;
 
 pub use adopt::{Adopted, adopt};
-pub use build::{BuildOptions, HostInput, build};
+pub use build::{BuildOptions, HostInput, Inputs, build};
 pub use channel::{ChannelInput, ChannelKind, Offer};
 pub use file::Loaded;
+pub use listings::{Listing, Sighting};
+pub use merge::merge;
 pub use slots::{Slot, slot_of};
 pub use space::{is_backport, joined_source, source_of};
 pub use suites::{PlatformSuites, Pocket};
@@ -73,11 +78,14 @@ pub struct BaselineSource {
     pub role: SourceRole,
     /// Its name, as a hash.
     pub id: HostId,
+    /// What it is, of a channel source: how the user named it, and what of it counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// When it was read, or is from.
     pub taken_at: Time,
-    /// The content id of its inventory.
+    /// The content id of its inventory; the digest of what a channel source says.
     pub digest: Sha256,
-    /// Whether it votes: a host that is older than the maximum age does not, but its changelogs count.
+    /// Whether it votes: a channel source does not, and a host that is older than the maximum age does not, but its changelogs count.
     pub votes: bool,
 }
 
@@ -111,10 +119,17 @@ pub struct PlatformBaseline {
     /// The channel, where it is not the platform's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// Up to when production of this platform is known.
+    /// The platform's codename, where something says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codename: Option<String>,
+    /// Up to when production of this platform is known: when the newest voting host was read; without hosts,
+    /// up to when all suites are known that publish at any time.
     pub as_of: Time,
     /// The hosts that vote, sorted.
     pub hosts: Vec<HostId>,
+    /// When suites of its repositories were listed whole, sorted: what a listing lacks was not out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listings: Vec<Listing>,
     /// Per source package what was published, sorted by ecosystem and name.
     pub sources: Vec<History>,
     /// Per binary package or slot what hosts run, sorted by ecosystem, name and architecture.
@@ -164,6 +179,9 @@ pub struct History {
     /// Rebuilds of a release for one architecture, under their binary versions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rebuilds: Vec<Release>,
+    /// When each version was first seen on a host or in a channel source, newest version first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sightings: Vec<Sighting>,
 }
 
 impl History {
@@ -233,6 +251,12 @@ pub struct Release {
     /// When its entry was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dated: Option<Time>,
+    /// When it was built, where a package says so: not before that it was out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_at: Option<Time>,
+    /// So many of a hundred hosts are offered it, where its channel still phases it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phased_percent: Option<u8>,
     /// The CVE ids that its own entry names, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cves: Vec<String>,
@@ -287,6 +311,8 @@ pub enum Because {
     ThirdParty,
     /// A host runs it.
     Installed,
+    /// A repository or package folder carries it.
+    Repository,
 }
 
 /// A changelog entry that is no release of this channel.
@@ -317,7 +343,8 @@ impl OtherEntry {
     }
 }
 
-/// What hosts run of one binary package, or of one slot.
+/// What hosts run of one binary package, or of one slot; also the builds of channel sources that its source's
+/// version does not tell: those with a version of their own or with other sources inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BaselinePackage {
     /// Whose naming and order it follows.
@@ -348,6 +375,6 @@ pub struct HostVersion {
     /// Sources that were built into it, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub built_using: Vec<SourcePackage>,
-    /// The hosts that run it, sorted.
+    /// The hosts that run it, sorted; none where only a channel source has it.
     pub hosts: Vec<HostId>,
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::audit::{self, Yardstick};
+use crate::audit::{self, BaselineSources, ChannelRef, Yardstick};
 use crate::baseline::{Baseline, summarize};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits::Limits;
@@ -22,8 +22,8 @@ use crate::scan::scan_all;
 use crate::standard::{Outcome, State};
 
 use args::{
-    AuditArgs, BaselineCommand, BuildArgs, Cli, Command, ExplainArgs, FailOn, InventoryArgs, ShowArgs,
-    StandardCommand,
+    AuditArgs, BaselineCommand, BuildArgs, Cli, Command, ExplainArgs, FailOn, InventoryArgs, MergeArgs,
+    ShowArgs, StandardCommand,
 };
 use options::Talk;
 use output::{Format, Output};
@@ -46,6 +46,7 @@ fn run(command: Command, talk: Talk) -> Result<Outcome> {
         Command::Audit(args) => audit(args, talk),
         Command::Inventory(args) => inventory(args, talk),
         Command::Baseline(BaselineCommand::Build(args)) => build(args, talk),
+        Command::Baseline(BaselineCommand::Merge(args)) => merge(args, talk),
         Command::Baseline(BaselineCommand::Show(args)) => show(args, talk),
         Command::Explain(args) => explain(args, talk),
         Command::Standard(StandardCommand::Check { file }) => check(&file, talk),
@@ -62,6 +63,12 @@ fn complain(error: &Error, talk: Talk) {
     if let (Some(hint), false) = (error.hint_text(), talk.quiet) {
         let _ = writeln!(stderr, "hint: {hint}");
     }
+}
+
+/// Something that a person should know, on standard error.
+fn note_to(note: &str, talk: Talk) {
+    let mut stderr = anstream::AutoStream::new(std::io::stderr(), talk.color);
+    let _ = writeln!(stderr, "note: {note}");
 }
 
 fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
@@ -153,23 +160,52 @@ fn build(args: BuildArgs, talk: Talk) -> Result<Outcome> {
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, true, args.taken_at.unwrap_or(as_of))?;
-    let baseline = {
-        let what = format!(
-            "reading {}",
-            if args.hosts.len() == 1 { "1 host".into() } else { format!("{} hosts", args.hosts.len()) }
-        );
-        let _progress = Progress::start(what, read, talk);
-        audit::build_baseline(&args.name, &args.hosts, &standard.standard, &scan, as_of)?
+    let sources = BaselineSources {
+        hosts: args.hosts,
+        channels: args.channels.iter().map(|text| ChannelRef::parse(text)).collect(),
+        channels_taken_at: args.channel_taken_at,
     };
+    let (baseline, notes) = {
+        let count = |n: usize, what: &str| match n {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            n => Some(format!("{n} {what}s")),
+        };
+        let parts = [count(sources.hosts.len(), "host"), count(sources.channels.len(), "channel source")];
+        let what = format!("reading {}", parts.into_iter().flatten().collect::<Vec<_>>().join(" and "));
+        let _progress = Progress::start(what, read, talk);
+        audit::build_baseline(&args.name, &sources, &standard.standard, &scan, as_of)?
+    };
+    if !talk.quiet {
+        for note in notes {
+            note_to(&note, talk);
+        }
+    }
+    written(&baseline, &args.output, talk)
+}
+
+fn merge(args: MergeArgs, talk: Talk) -> Result<Outcome> {
+    if args.name.trim().is_empty() {
+        return Err(Error::config("--name: a baseline needs a name, which reports show"));
+    }
+    let as_of = options::as_of(args.as_of)?;
+    let standard = options::standard(args.standard.as_deref())?;
+    let limits = options::limits(&args.limits)?;
+    let baseline = audit::merge_baselines(&args.name, &args.files, &standard.standard, &limits, as_of)?;
+    written(&baseline, &args.output, talk)
+}
+
+/// Writes a baseline where it was asked for, and says what it holds.
+fn written(baseline: &Baseline, output: &str, talk: Talk) -> Result<Outcome> {
     let json = baseline.to_json()?;
-    if args.output == "-" {
+    if output == "-" {
         output::print(&String::from_utf8_lossy(&json), talk)?;
         return Ok(Outcome::Pass);
     }
-    output::write_file(std::path::Path::new(&args.output), &json)?;
+    output::write_file(std::path::Path::new(output), &json)?;
     if !talk.quiet {
-        output::print(&render::baseline_text(&summarize(&baseline)), talk)?;
-        output::print(&format!("\nwritten to {}, {}\n", args.output, Sha256::of(&json)), talk)?;
+        output::print(&render::baseline_text(&summarize(baseline)), talk)?;
+        output::print(&format!("\nwritten to {output}, {}\n", Sha256::of(&json)), talk)?;
     }
     Ok(Outcome::Pass)
 }

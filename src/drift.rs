@@ -77,8 +77,28 @@ pub struct Against {
     pub other_arch: bool,
     /// Up to when production of it is known.
     pub as_of: Time,
+    /// Up to when anything in it can have been published: later, where a repository was listed after the hosts
+    /// were read.
+    pub known_until: Time,
     /// The hosts that vote.
     pub hosts: usize,
+    /// Suites of the platform of which the baseline has no listing, where nothing but listings says what
+    /// production has: what was published through them is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlisted_suites: Vec<String>,
+}
+
+impl Against {
+    fn of(against: &PlatformBaseline, other_arch: bool) -> Self {
+        Against {
+            platform: against.platform.clone(),
+            other_arch,
+            as_of: against.as_of,
+            known_until: against.known_until(),
+            hosts: against.hosts.len(),
+            unlisted_suites: against.unlisted_suites(),
+        }
+    }
 }
 
 /// Sums over one system.
@@ -260,12 +280,7 @@ pub fn between(system: &System, baseline: &Baseline, options: &Options) -> Drift
     let subjects = compare::subjects(system);
     drift.packages = subjects.len();
     let Some((against, other_arch)) = choose(system, baseline) else { return drift };
-    drift.against = Some(Against {
-        platform: against.platform.clone(),
-        other_arch,
-        as_of: against.as_of,
-        hosts: against.hosts.len(),
-    });
+    drift.against = Some(Against::of(against, other_arch));
     let mut comparer = compare::Comparer::new(system, against, options);
     for subject in &subjects {
         let (change, package) = comparer.compare(subject);

@@ -1,16 +1,12 @@
-//! Building a baseline from host inventories.
+//! Building a baseline from host inventories, channel sources and earlier baselines.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{Calendar, Gathered, Joined, history_of};
-use super::vendor::is_third_party;
-use super::{
-    BASELINE_SCHEMA, Baseline, BaselinePackage, BaselineSource, History, HostId, HostVersion,
-    PlatformBaseline, PlatformSuites, Release, SourceRole, joined_source, slot_of, source_of,
-};
+use super::channel::ChannelInput;
+use super::gathering::Gathering;
+use super::{BASELINE_SCHEMA, Baseline, BaselineSource, HostId, PlatformBaseline, SourceRole};
 use crate::error::{Error, Result};
-use crate::model::{Ecosystem, Inventory, OsInfo, Package, Platform, SourcePackage, System, Time, version};
+use crate::model::{Inventory, Platform, System, Time};
 
 /// A host that a baseline is built from.
 #[derive(Debug, Clone)]
@@ -19,6 +15,17 @@ pub struct HostInput {
     pub id: String,
     /// What it holds, with its releases.
     pub inventory: Inventory,
+}
+
+/// What a baseline is built from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inputs<'a> {
+    /// What patched production runs: these vote.
+    pub hosts: &'a [HostInput],
+    /// What was published.
+    pub channels: &'a [ChannelInput],
+    /// What was known before: their releases, listings and sightings count, their hosts do not vote.
+    pub earlier: &'a [Baseline],
 }
 
 /// How a baseline is built.
@@ -32,34 +39,54 @@ pub struct BuildOptions {
     pub max_host_age_days: i64,
 }
 
-/// Builds a baseline from hosts. The order of the hosts does not matter; of two inventories of one host the
-/// newer counts.
+/// What was gathered, by platform and channel.
+pub(super) type Platforms<'a> = BTreeMap<(Platform, Option<String>), Gathering<'a>>;
+
+/// Builds a baseline. The order of the inputs does not matter; of two inventories of one host the newer counts.
 ///
 /// # Errors
-/// `Config` if there is no host, a host was read later than the time of the build, has a required gap, names no platform or has no package, or if none is
+/// `Config` if there is neither a host nor a channel source, if an input is from later than the time of the
+/// build, if a host has a required gap, names no platform or has no package, if a channel source names no
+/// platform and the other inputs do not tell which it is for, or if there is no channel source and no host is
 /// young enough to vote.
-pub fn build(hosts: &[HostInput], options: &BuildOptions) -> Result<Baseline> {
-    let hosts = one_each(hosts);
+pub fn build(inputs: &Inputs<'_>, options: &BuildOptions) -> Result<Baseline> {
+    let hosts = one_each(inputs.hosts);
     for host in hosts.values() {
         check(host, options.as_of)?;
     }
     let votes =
         |host: &HostInput| options.as_of.days_since(host.inventory.taken_at) <= options.max_host_age_days;
-    if !hosts.values().any(|host| votes(host)) {
-        return Err(Error::config(match hosts.len() {
-            0 => "a baseline needs at least one host".to_owned(),
-            n => format!("no host votes: all {n} were read more than {} days ago", options.max_host_age_days),
-        })
-        .hint("read the hosts again, or raise max_host_age_days"));
+    if inputs.channels.is_empty() && !hosts.values().any(|host| votes(host)) {
+        return Err(match hosts.len() {
+            0 => Error::config("a baseline needs at least one host or channel source")
+                .hint("name one with --host or --channel"),
+            n => Error::config(format!(
+                "no host votes: all {n} were read more than {} days ago",
+                options.max_host_age_days
+            ))
+            .hint("read the hosts again, or raise max_host_age_days"),
+        });
     }
 
-    let mut platforms: BTreeMap<(Platform, Option<String>), Gathering<'_>> = BTreeMap::new();
-    let mut sources = Vec::new();
+    let mut platforms = Platforms::new();
+    let mut sources = BTreeSet::new();
+    for baseline in inputs.earlier {
+        if baseline.as_of > options.as_of.plus_days(1) {
+            let what = format!("it is of {}, after the time of the build, {}", baseline.as_of, options.as_of);
+            return Err(Error::config(what).at(format!("baseline `{}`", baseline.name)));
+        }
+        sources.extend(baseline.sources.iter().filter(|source| source.role == SourceRole::Channel).cloned());
+        for platform in &baseline.platforms {
+            let key = (platform.platform.clone(), platform.channel.clone());
+            platforms.entry(key).or_default().add_known(platform);
+        }
+    }
     for (id, host) in &hosts {
         let votes = votes(host);
-        sources.push(BaselineSource {
+        sources.insert(BaselineSource {
             role: SourceRole::Host,
             id: id.clone(),
+            name: None,
             taken_at: host.inventory.taken_at,
             digest: host.inventory.content_id,
             votes,
@@ -68,23 +95,83 @@ pub fn build(hosts: &[HostInput], options: &BuildOptions) -> Result<Baseline> {
             let Some(platform) = &system.platform else { continue };
             let key = (platform.clone(), system.channel.clone());
             let taken_at = host.inventory.taken_at.min(options.as_of);
-            platforms.entry(key).or_default().add(system, &id, platform, taken_at, votes);
+            platforms.entry(key).or_default().add_system(system, &id, platform, taken_at, votes);
         }
     }
-    sources.sort();
+    add_channels(inputs.channels, options.as_of, &mut platforms, &mut sources)?;
+    Ok(finish(options.name.clone(), options.as_of, sources, platforms))
+}
+
+/// Seals what was gathered.
+pub(super) fn finish(
+    name: String,
+    built_at: Time,
+    sources: BTreeSet<BaselineSource>,
+    platforms: Platforms<'_>,
+) -> Baseline {
     let platforms: Vec<PlatformBaseline> = platforms
         .into_iter()
-        .map(|((platform, channel), gathering)| gathering.seal(platform, channel))
+        .map(|((platform, channel), gathering)| gathering.seal(platform, channel, built_at))
         .collect();
-    let voting = platforms.iter().filter(|p| !p.hosts.is_empty()).map(|p| p.as_of);
-    Ok(Baseline {
+    let voting = platforms.iter().filter(|p| !p.hosts.is_empty()).map(|p| p.as_of).max();
+    let listed = platforms.iter().map(|p| p.as_of).max();
+    Baseline {
         schema: BASELINE_SCHEMA.to_owned(),
         karat: env!("CARGO_PKG_VERSION").to_owned(),
-        name: options.name.clone(),
-        as_of: voting.max().unwrap_or(options.as_of),
-        sources,
+        name,
+        as_of: voting.max(listed).unwrap_or(built_at),
+        sources: sources.into_iter().collect(),
         platforms,
-    })
+    }
+}
+
+/// Adds the channel sources: each to the platform that it names, those that name none to the one release that
+/// everything else is of.
+fn add_channels<'a>(
+    channels: &'a [ChannelInput],
+    built_at: Time,
+    platforms: &mut Platforms<'a>,
+    sources: &mut BTreeSet<BaselineSource>,
+) -> Result<()> {
+    for channel in channels {
+        let taken_at = channel.taken_at.unwrap_or(built_at);
+        if taken_at > built_at.plus_days(1) {
+            let what = format!("it is of {taken_at}, after the time of the build, {built_at}");
+            let hint = "build for a later time, or leave it out";
+            return Err(Error::config(what).hint(hint).at(channel.id.clone()));
+        }
+        sources.insert(BaselineSource {
+            role: SourceRole::Channel,
+            id: HostId::of(&channel.id),
+            name: Some(channel.id.clone()),
+            taken_at,
+            digest: channel.digest,
+            votes: false,
+        });
+        if let Some(platform) = &channel.platform {
+            platforms.entry((platform.clone(), None)).or_default().add_channel(channel, platform, taken_at);
+        }
+    }
+    for channel in channels.iter().filter(|channel| channel.platform.is_none()) {
+        let taken_at = channel.taken_at.unwrap_or(built_at);
+        let own: Vec<Platform> =
+            platforms.keys().filter(|(_, channel)| channel.is_none()).map(|(p, _)| p.clone()).collect();
+        let releases: BTreeSet<(&str, &str)> =
+            own.iter().map(|p| (p.os.as_str(), p.release.as_str())).collect();
+        if releases.len() != 1 {
+            let found = match releases.len() {
+                0 => "it names no platform, and nothing else tells which it is for".to_owned(),
+                n => format!("it names no platform, and the other sources are of {n} releases"),
+            };
+            return Err(Error::config(found)
+                .hint("name it with its platform: --channel debian/12/amd64=PATH")
+                .at(channel.id.clone()));
+        }
+        for platform in own {
+            platforms.entry((platform.clone(), None)).or_default().add_channel(channel, &platform, taken_at);
+        }
+    }
+    Ok(())
 }
 
 /// The hosts by id; of two inventories of one host the newer.
@@ -143,171 +230,11 @@ fn named_systems<'a>(id: &HostId, host: &'a HostInput) -> Vec<(HostId, &'a Syste
     ids.zip(systems).collect()
 }
 
-/// What all systems of one platform and channel say.
-#[derive(Default)]
-struct Gathering<'a> {
-    os: Option<&'a OsInfo>,
-    hosts: BTreeSet<HostId>,
-    as_of: Option<Time>,
-    voted_as_of: Option<Time>,
-    sources: BTreeMap<(Ecosystem, String), Gathered>,
-    packages: BTreeMap<PackageKey, BTreeMap<VersionKey<'a>, BTreeSet<HostId>>>,
-}
-
-/// Ecosystem, name or slot, architecture, and whether it is a slot.
-type PackageKey = (Ecosystem, String, String, bool);
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct VersionKey<'a> {
-    source_version: &'a str,
-    version: &'a str,
-    name: Option<&'a str>,
-    source: String,
-    built_using: &'a [SourcePackage],
-}
-
-impl<'a> Gathering<'a> {
-    fn add(&mut self, system: &'a System, id: &HostId, platform: &Platform, taken_at: Time, votes: bool) {
-        self.os = self.os.or(system.os.as_ref());
-        self.as_of = self.as_of.max(Some(taken_at));
-        for package in &system.packages {
-            self.note_installed(package, platform, taken_at);
-        }
-        let mut changelogs: BTreeMap<(Ecosystem, Cow<'_, str>), Vec<Joined<'_>>> = BTreeMap::new();
-        for entry in &system.releases {
-            let (source, version) = joined_source(&entry.source, &entry.version);
-            let above = entry.superseded_by.as_deref();
-            let superseded_by = above.map(|above| joined_source(&entry.source, above).1);
-            let joined = Joined { version, superseded_by, entry };
-            changelogs.entry((entry.ecosystem, source)).or_default().push(joined);
-        }
-        for ((ecosystem, source), entries) in changelogs {
-            let gathered = self.sources.entry((ecosystem, source.into_owned())).or_default();
-            gathered.add_changelog(ecosystem, &entries);
-        }
-        if votes {
-            self.voted_as_of = self.voted_as_of.max(Some(taken_at));
-            self.hosts.insert(id.clone());
-            self.vote(system, id);
-        }
-    }
-
-    fn note_installed(&mut self, package: &Package, platform: &Platform, taken_at: Time) {
-        let (source, version) = source_of(package);
-        let gathered = self.sources.entry((package.ecosystem, source.into_owned())).or_default();
-        gathered.third_party |= is_third_party(package, platform);
-        let seen = |map: &mut BTreeMap<String, Time>, version: &str| match map.get_mut(version) {
-            Some(at) => *at = taken_at.min(*at),
-            None => {
-                map.insert(version.to_owned(), taken_at);
-            }
-        };
-        seen(&mut gathered.installed, version);
-        if package.version != version && package.version.starts_with(version) {
-            seen(&mut gathered.installed_rebuilds, &package.version);
-        }
-    }
-
-    fn vote(&mut self, system: &'a System, id: &HostId) {
-        let mut chosen: BTreeMap<PackageKey, &'a Package> = BTreeMap::new();
-        for package in &system.packages {
-            let slot = slot_of(&package.name);
-            let name = slot.as_ref().map_or_else(|| package.name.clone(), ToString::to_string);
-            let key = (package.ecosystem, name, package.arch.clone(), slot.is_some());
-            let newer = |known: &Package| {
-                version::compare(package.ecosystem, source_of(package).1, source_of(known).1)
-                    .then_with(|| version::compare(package.ecosystem, &package.version, &known.version))
-                    .is_gt()
-            };
-            chosen
-                .entry(key)
-                .and_modify(|known| {
-                    if newer(known) {
-                        *known = package;
-                    }
-                })
-                .or_insert(package);
-        }
-        for (key, package) in chosen {
-            let (source, source_version) = source_of(package);
-            let version = VersionKey {
-                source_version,
-                version: &package.version,
-                name: key.3.then_some(package.name.as_str()),
-                source: source.into_owned(),
-                built_using: &package.built_using,
-            };
-            self.packages.entry(key).or_default().entry(version).or_default().insert(id.clone());
-        }
-    }
-
-    fn seal(self, platform: Platform, channel: Option<String>) -> PlatformBaseline {
-        let suites = PlatformSuites::of(&platform, self.os);
-        let base_files = self.sources.get(&(Ecosystem::Deb, "base-files".to_owned()));
-        let calendar = Calendar::new(&suites, base_files);
-        let as_of = self.voted_as_of.or(self.as_of).unwrap_or(Time::start_of(jiff::civil::Date::MIN));
-        let mut sources: Vec<History> = self
-            .sources
-            .into_iter()
-            .map(|((ecosystem, source), gathered)| history_of(ecosystem, &source, gathered, &calendar))
-            .filter(|history| !history.releases.is_empty())
-            .collect();
-        for history in &mut sources {
-            history.releases.iter_mut().chain(&mut history.rebuilds).for_each(|r| nothing_after(r, as_of));
-        }
-        let packages = self.packages.into_iter().map(|(key, versions)| sealed(key, versions)).collect();
-        PlatformBaseline {
-            platform,
-            channel,
-            as_of,
-            hosts: self.hosts.into_iter().collect(),
-            sources,
-            packages,
-        }
-    }
-}
-
-/// An entry that was read by then was written by then, whatever its maker's clock said.
-fn nothing_after(release: &mut Release, as_of: Time) {
-    release.bounded |= release.published.is_some_and(|at| at > as_of);
-    for at in [&mut release.published, &mut release.not_before, &mut release.not_after] {
-        *at = at.map(|at| at.min(as_of));
-    }
-}
-
-fn sealed(key: PackageKey, versions: BTreeMap<VersionKey<'_>, BTreeSet<HostId>>) -> BaselinePackage {
-    let (ecosystem, name, arch, is_slot) = key;
-    let mut versions: Vec<_> = versions.into_iter().collect();
-    versions.sort_by(|(a, _), (b, _)| {
-        version::compare(ecosystem, b.source_version, a.source_version)
-            .then_with(|| version::compare(ecosystem, b.version, a.version))
-            .then_with(|| b.cmp(a))
-    });
-    let source = versions.first().map(|(v, _)| v.source.clone()).unwrap_or_default();
-    BaselinePackage {
-        ecosystem,
-        slot: is_slot.then(|| name.clone()),
-        name,
-        arch,
-        source,
-        versions: versions
-            .into_iter()
-            .map(|(v, hosts)| HostVersion {
-                version: v.version.to_owned(),
-                source_version: v.source_version.to_owned(),
-                name: v.name.map(str::to_owned),
-                built_using: v.built_using.to_vec(),
-                hosts: hosts.into_iter().collect(),
-            })
-            .collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{baseline, changelog, host, options, system, time};
     use super::*;
-    use crate::model::Gap;
+    use crate::model::{Ecosystem, Gap};
 
     #[test]
     fn hosts_that_cannot_vote_are_named() {
@@ -328,13 +255,18 @@ mod tests {
                 vec![early],
                 "host `a`: it was read at 2026-11-25T00:00:01Z, after the time of the build, 2026-11-24T00:00:00Z",
             ),
-            (vec![], "a baseline needs at least one host"),
+            (vec![], "a baseline needs at least one host or channel source"),
             (vec![gapped], "host `a`: a host with a required gap cannot vote: /var/lib/dpkg/status: cut off"),
             (vec![nameless], "host `a`: no system that names its platform was found"),
             (vec![empty], "host `a`: no package was found in the system at /"),
             (vec![old], "no host votes: all 1 were read more than 35 days ago"),
         ] {
-            assert_eq!(build(&hosts, &options("2026-11-24")).unwrap_err().to_string(), message);
+            assert_eq!(
+                build(&Inputs { hosts: &hosts, ..Default::default() }, &options("2026-11-24"))
+                    .unwrap_err()
+                    .to_string(),
+                message
+            );
         }
     }
 
@@ -353,7 +285,8 @@ mod tests {
             on("b", "2026-11-19", "2"),
             on("c", "2026-10-01", "3"),
         ];
-        let baseline = build(&hosts, &options("2026-11-24")).unwrap();
+        let baseline =
+            build(&Inputs { hosts: &hosts, ..Default::default() }, &options("2026-11-24")).unwrap();
         assert_eq!(baseline.as_of, time("2026-11-20"));
         let platform = &baseline.platforms[0];
         assert_eq!(platform.hosts.len(), 2);
@@ -365,7 +298,10 @@ mod tests {
         assert_eq!(releases, ["3", "2"], "an old host's changelog still counts");
         let mut turned = hosts.to_vec();
         turned.reverse();
-        assert_eq!(build(&turned, &options("2026-11-24")).unwrap(), baseline);
+        assert_eq!(
+            build(&Inputs { hosts: &turned, ..Default::default() }, &options("2026-11-24")).unwrap(),
+            baseline
+        );
     }
 
     #[test]

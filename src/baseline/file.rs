@@ -45,12 +45,13 @@ fn check_times(baseline: &Baseline) -> Result<()> {
     };
     for platform in &baseline.platforms {
         check("as_of", &|| platform.platform.to_string(), Some(platform.as_of), baseline.as_of)?;
+        let known_until = platform.known_until();
         for history in &platform.sources {
             for release in history.releases.iter().chain(&history.rebuilds) {
                 let what = || format!("`{}` {}", history.source, release.version);
-                check("published", &what, release.published, platform.as_of)?;
-                check("not_before", &what, release.not_before, platform.as_of)?;
-                check("not_after", &what, release.not_after, platform.as_of)?;
+                check("published", &what, release.published, known_until)?;
+                check("not_before", &what, release.not_before, known_until)?;
+                check("not_after", &what, release.not_after, known_until)?;
             }
         }
     }

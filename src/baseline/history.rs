@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::listings::{Listed, Listings};
 use super::suites::{PlatformSuites, Pocket};
 use super::vendor::has_foreign_suites;
-use super::{Because, Evidence, History, OtherEntry, Release, Span, is_backport};
-use crate::model::{Ecosystem, ReleaseEntry, Time, version};
+use super::{Because, Evidence, History, OtherEntry, Release, Sighting, SourceRole, Span, is_backport};
+use crate::model::{Ecosystem, Package, ReleaseEntry, Time, version};
 
-/// What all hosts together say of one source package.
+/// What all hosts and channel sources together say of one source package.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gathered {
     /// Entries by version; several hosts say the same.
@@ -22,8 +23,15 @@ pub(super) struct Gathered {
     pub(super) rebuilds: BTreeMap<String, ReleaseEntry>,
     /// Source versions that hosts run, with the earliest time at which one was seen to.
     pub(super) installed: BTreeMap<String, Time>,
-    /// Binary versions of rebuilds that hosts run, with the earliest time at which one was seen to.
-    pub(super) installed_rebuilds: BTreeMap<String, Time>,
+    /// Binary versions of rebuilds that hosts run or channel sources have, with the earliest time at which one
+    /// was seen to.
+    pub(super) seen_rebuilds: BTreeMap<String, Time>,
+    /// Source versions that channel sources have, with the earliest time at which each was seen to.
+    pub(super) listed: Listed,
+    /// Source versions with the earliest time at which a package of it was built.
+    pub(super) built: BTreeMap<String, Time>,
+    /// Source versions that the newest listing with it still phases in: its time, and to how many of a hundred.
+    pub(super) phased: BTreeMap<String, (Time, Option<u8>)>,
     /// Oldest and newest version of each changelog that was read.
     pub(super) spans: Vec<Span>,
     /// A package of it says that a third party made it.
@@ -51,6 +59,85 @@ impl Gathered {
     }
 }
 
+impl Gathered {
+    /// Notes what a package that was seen says of builds: of its source's version, or of a rebuild of that.
+    pub(super) fn note_build(&mut self, package: &Package, version: &str, seen_at: Time) {
+        if package.version != version && package.version.starts_with(version) {
+            note_earliest(&mut self.seen_rebuilds, package.version.clone(), seen_at);
+        } else if let Some(at) = package.built_at {
+            note_earliest(&mut self.built, version.to_owned(), at.min(seen_at));
+        }
+    }
+
+    /// Adds what a stored history holds, as if everything that it was made of had been added.
+    pub(super) fn add_history(&mut self, history: &History) {
+        self.third_party |= history.third_party && !history.third_party_by_suites;
+        for release in history.releases.iter().chain(&history.rebuilds) {
+            let is_rebuild = history.rebuilds.iter().any(|r| std::ptr::eq(r, release));
+            let has_entry = release.dated.is_some() || !release.suites.is_empty() || !release.cves.is_empty();
+            if has_entry {
+                let entry =
+                    entry_of(history, &release.version, &release.suites, release.dated, &release.cves);
+                let entry = ReleaseEntry { urgency: release.urgency.clone(), rebuild: is_rebuild, ..entry };
+                Joined::of(&entry).merge(if is_rebuild { &mut self.rebuilds } else { &mut self.entries });
+            }
+            match (is_rebuild, release.not_after, release.built_at) {
+                (true, Some(at), _) => note_earliest(&mut self.seen_rebuilds, release.version.clone(), at),
+                (false, _, Some(at)) => note_earliest(&mut self.built, release.version.clone(), at),
+                _ => {}
+            }
+            if let (Some(percent), Some(at)) = (release.phased_percent, release.not_after) {
+                self.phased.entry(release.version.clone()).or_insert((at, Some(percent)));
+            }
+        }
+        for other in &history.others {
+            let entry = entry_of(history, &other.version, &other.suites, other.dated, &other.cves);
+            let entry = ReleaseEntry { superseded_by: other.brought_by.clone(), ..entry };
+            Joined::of(&entry).merge(&mut self.entries);
+        }
+        for sighting in &history.sightings {
+            match sighting.role {
+                SourceRole::Host => note_earliest(&mut self.installed, sighting.version.clone(), sighting.at),
+                SourceRole::Channel => {
+                    let key = (sighting.version.clone(), sighting.suite.clone());
+                    note_earliest(&mut self.listed, key, sighting.at);
+                }
+            }
+        }
+        for span in &history.spans {
+            if !self.spans.contains(span) {
+                self.spans.push(span.clone());
+            }
+        }
+    }
+}
+
+/// A stored entry as it was read.
+fn entry_of(
+    history: &History,
+    version: &str,
+    suites: &[String],
+    dated: Option<Time>,
+    cves: &[String],
+) -> ReleaseEntry {
+    ReleaseEntry {
+        ecosystem: history.ecosystem,
+        source: history.source.clone(),
+        version: version.to_owned(),
+        suites: suites.to_vec(),
+        urgency: None,
+        dated,
+        rebuild: false,
+        superseded_by: None,
+        cves: cves.to_vec(),
+    }
+}
+
+/// Keeps the earliest time of each key.
+pub(super) fn note_earliest<K: Ord>(map: &mut BTreeMap<K, Time>, key: K, at: Time) {
+    map.entry(key).and_modify(|known| *known = at.min(*known)).or_insert(at);
+}
+
 /// An entry under the version that it has in the source that it is compared as.
 pub(super) struct Joined<'a> {
     pub(super) version: Cow<'a, str>,
@@ -59,7 +146,16 @@ pub(super) struct Joined<'a> {
     pub(super) entry: &'a ReleaseEntry,
 }
 
-impl Joined<'_> {
+impl<'a> Joined<'a> {
+    /// An entry that is in the terms of its source already.
+    fn of(entry: &'a ReleaseEntry) -> Self {
+        Joined {
+            version: entry.version.as_str().into(),
+            superseded_by: entry.superseded_by.as_deref().map(Cow::from),
+            entry,
+        }
+    }
+
     /// Keeps what is known of one version: the first date, all CVE ids.
     fn merge(&self, into: &mut BTreeMap<String, ReleaseEntry>) {
         match into.get_mut(&*self.version) {
@@ -86,13 +182,19 @@ impl Joined<'_> {
 /// What dates releases on one platform.
 pub(super) struct Calendar<'a> {
     pub(super) suites: &'a PlatformSuites,
+    /// What was listed when.
+    pub(super) listings: Listings<'a>,
     /// When point releases came out, sorted: the dates of the own entries of `base-files`, and the release's.
     pub(super) point_releases: Vec<Time>,
 }
 
 impl<'a> Calendar<'a> {
     /// Reads the point releases from what was gathered of `base-files`.
-    pub(super) fn new(suites: &'a PlatformSuites, base_files: Option<&Gathered>) -> Self {
+    pub(super) fn new(
+        suites: &'a PlatformSuites,
+        listings: Listings<'a>,
+        base_files: Option<&Gathered>,
+    ) -> Self {
         let mut points: Vec<Time> = suites.released().into_iter().collect();
         if suites.has_point_releases()
             && let Some(base_files) = base_files
@@ -101,7 +203,7 @@ impl<'a> Calendar<'a> {
             points.extend(base_files.entries.values().filter(own).filter_map(|entry| entry.dated));
         }
         points.sort_unstable();
-        Calendar { suites, point_releases: points }
+        Calendar { suites, listings, point_releases: points }
     }
 
     /// When an entry of this date and pocket was published, on what evidence, and whether the date was moved
@@ -143,18 +245,21 @@ pub(super) fn history_of(
         .filter_map(|version| gathered.entries.get(version))
         .any(|entry| has_foreign_suites(&entry.suites));
     let third_party = gathered.third_party || installed_entries_are_foreign;
+    let listed = || gathered.listed.keys().map(|(version, _)| version);
     let rules = Rules {
         third_party,
-        backport: gathered.installed.keys().any(|version| is_backport(version)),
+        backport: gathered.installed.keys().chain(listed()).any(|version| is_backport(version)),
         calendar,
     };
+    let sightings = gathered.sightings(ecosystem);
+    let seen = gathered.seen();
 
     let mut releases = Vec::new();
     let mut others = Vec::new();
     let because: BTreeMap<String, Option<Because>> = gathered
         .entries
         .iter()
-        .map(|(v, entry)| (v.clone(), rules.because(entry, gathered.installed.contains_key(v))))
+        .map(|(v, entry)| (v.clone(), rules.because(entry, gathered.seen_as(v))))
         .collect();
     let mut brought = brought_by(&gathered.entries, &because);
     for (version, entry) in gathered.entries {
@@ -169,28 +274,46 @@ pub(super) fn history_of(
             }),
         }
     }
-    for version in gathered.installed.keys() {
+    for version in seen.keys() {
         if !releases.iter().any(|r: &Release| version::compare(ecosystem, &r.version, version).is_eq()) {
-            releases.push(first_sight(version.clone()));
+            let because = match gathered.installed.contains_key(version) {
+                true => Because::Installed,
+                false => Because::Repository,
+            };
+            releases.push(first_sight(version.clone(), because));
         }
+    }
+    for release in &mut releases {
+        release.built_at = gathered.built.get(&release.version).copied();
+        release.phased_percent = gathered.phased.get(&release.version).and_then(|(_, percent)| *percent);
     }
     let mut rebuilds: Vec<Release> = gathered
         .rebuilds
         .into_values()
         .map(|entry| {
-            let because = rules.because(&entry, true).unwrap_or(Because::Installed);
+            let because = rules.because(&entry, Some(Because::Installed)).unwrap_or(Because::Installed);
             rules.release(entry, because)
         })
         .collect();
-    for version in gathered.installed_rebuilds.keys() {
+    for version in gathered.seen_rebuilds.keys() {
         if !rebuilds.iter().any(|r| r.version == *version) {
-            rebuilds.push(first_sight(version.clone()));
+            rebuilds.push(first_sight(version.clone(), Because::Installed));
         }
     }
 
-    settle(ecosystem, &mut releases, &gathered.installed);
+    let not_out_before = |release: &Release| {
+        let pocket = calendar.suites.pocket(&release.suites, release.dated);
+        let pocket = if release.backport { Some(Pocket::Backports) } else { pocket };
+        calendar.listings.not_out_before(ecosystem, &gathered.listed, &release.version, pocket)
+    };
+    for release in &mut releases {
+        date_by_build(release);
+        release.not_before = release.not_before.max(not_out_before(release)).max(release.built_at);
+    }
+    settle(ecosystem, &mut releases, &seen);
+    releases.iter_mut().for_each(date_by_listings);
     newest_first(ecosystem, &mut rebuilds, |r| &r.version);
-    see_by(ecosystem, &mut rebuilds, &gathered.installed_rebuilds);
+    see_by(ecosystem, &mut rebuilds, &gathered.seen_rebuilds);
     rebuilds.iter_mut().for_each(keep_to_bounds);
     newest_first(ecosystem, &mut others, |o| &o.version);
     if let Some(oldest) = releases.last() {
@@ -207,6 +330,68 @@ pub(super) fn history_of(
         releases,
         others,
         rebuilds,
+        sightings,
+    }
+}
+
+impl Gathered {
+    /// Why a version counts that a host or a channel source has.
+    fn seen_as(&self, version: &str) -> Option<Because> {
+        if self.installed.contains_key(version) {
+            return Some(Because::Installed);
+        }
+        let from = (version.to_owned(), None);
+        let is_listed = self.listed.range(from..).next().is_some_and(|((v, _), _)| v == version);
+        is_listed.then_some(Because::Repository)
+    }
+
+    /// By version the first time at which anything had it.
+    fn seen(&self) -> BTreeMap<String, Time> {
+        let mut seen = self.installed.clone();
+        for ((version, _), at) in &self.listed {
+            note_earliest(&mut seen, version.clone(), *at);
+        }
+        seen
+    }
+
+    fn sightings(&self, ecosystem: Ecosystem) -> Vec<Sighting> {
+        let on_hosts = self.installed.iter().map(|(version, at)| Sighting {
+            version: version.clone(),
+            role: SourceRole::Host,
+            suite: None,
+            at: *at,
+        });
+        let listed = self.listed.iter().map(|((version, suite), at)| Sighting {
+            version: version.clone(),
+            role: SourceRole::Channel,
+            suite: suite.clone(),
+            at: *at,
+        });
+        let mut sightings: Vec<Sighting> = on_hosts.chain(listed).collect();
+        sightings.sort_by(|a, b| version::compare(ecosystem, &b.version, &a.version).then_with(|| a.cmp(b)));
+        sightings
+    }
+}
+
+/// A release that nothing else dates was published when it was built.
+fn date_by_build(release: &mut Release) {
+    if release.published.is_none()
+        && let Some(at) = release.built_at
+    {
+        release.published = Some(at);
+        release.evidence = Evidence::BuildTime;
+    }
+}
+
+/// A release that nothing else dates was published within the day before the first listing that has it, if the
+/// listing before that has it not.
+fn date_by_listings(release: &mut Release) {
+    if release.published.is_none()
+        && let (Some(from), Some(until)) = (release.not_before, release.not_after)
+        && until <= from.plus_days(1)
+    {
+        release.published = Some(until);
+        release.evidence = Evidence::Repository;
     }
 }
 
@@ -248,14 +433,14 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn because(&self, entry: &ReleaseEntry, installed: bool) -> Option<Because> {
+    fn because(&self, entry: &ReleaseEntry, seen: Option<Because>) -> Option<Because> {
         let pocket = self.calendar.suites.pocket(&entry.suites, entry.dated);
         let unreleased = entry.suites.iter().any(|suite| suite.eq_ignore_ascii_case("unreleased"));
         match pocket {
             Some(Pocket::Backports) if self.backport => Some(Because::Backport),
             Some(Pocket::Security | Pocket::Updates | Pocket::Release) => Some(Because::OwnSuite),
             _ if self.third_party && !unreleased => Some(Because::ThirdParty),
-            _ => installed.then_some(Because::Installed),
+            _ => seen,
         }
     }
 
@@ -275,27 +460,34 @@ impl Rules<'_> {
             because,
             suites: entry.suites,
             dated: entry.dated,
+            built_at: None,
+            phased_percent: None,
             cves: entry.cves,
             version: entry.version,
         }
     }
 }
 
-/// A version that a host runs and no changelog names.
-fn first_sight(version: String) -> Release {
+/// A version that a host runs or a channel source has, and no changelog names.
+fn first_sight(version: String, because: Because) -> Release {
     Release {
         backport: is_backport(&version),
         version,
         published: None,
-        evidence: Evidence::FirstSight,
+        evidence: match because {
+            Because::Repository => Evidence::Repository,
+            _ => Evidence::FirstSight,
+        },
         bounded: false,
         not_before: None,
         not_after: None,
         urgency: None,
         security: false,
-        because: Because::Installed,
+        because,
         suites: Vec::new(),
         dated: None,
+        built_at: None,
+        phased_percent: None,
         cves: Vec::new(),
     }
 }
@@ -306,14 +498,14 @@ fn newest_first<T>(ecosystem: Ecosystem, list: &mut [T], version: impl Fn(&T) ->
     });
 }
 
-/// Sorts the releases and makes their dates agree: each was out when a host ran it or a newer one, none came
-/// out later than a newer one of its channel. The backports are a channel of their own.
-fn settle(ecosystem: Ecosystem, releases: &mut [Release], installed: &BTreeMap<String, Time>) {
+/// Sorts the releases and makes their dates agree: each was out when it or a newer one was seen, none came out
+/// later than a newer one of its channel, nor before its bound. The backports are a channel of their own.
+fn settle(ecosystem: Ecosystem, releases: &mut [Release], seen: &BTreeMap<String, Time>) {
     newest_first(ecosystem, releases, |r| &r.version);
     for backport in [false, true] {
         let of_channel = |version: &str| is_backport(version) == backport;
         let seen: BTreeMap<String, Time> =
-            installed.iter().filter(|(v, _)| of_channel(v)).map(|(v, at)| (v.clone(), *at)).collect();
+            seen.iter().filter(|(v, _)| of_channel(v)).map(|(v, at)| (v.clone(), *at)).collect();
         let mut channel: Vec<&mut Release> =
             releases.iter_mut().filter(|release| release.backport == backport).collect();
         see_by_refs(ecosystem, &mut channel, &seen);
@@ -361,9 +553,18 @@ fn keep_to_bounds(release: &mut Release) {
         release.published = Some(not_after);
         release.bounded = true;
     }
-    if let Some(latest) = release.published.or(release.not_after) {
-        release.not_before = release.not_before.map(|at| at.min(latest));
+    release.not_before = earlier_of(release.not_before, release.not_after);
+    if let (Some(published), Some(not_before)) = (release.published, release.not_before)
+        && published < not_before
+    {
+        release.published = Some(not_before);
+        release.bounded = true;
     }
+}
+
+/// A bound that is not above another, where there is one.
+fn earlier_of(bound: Option<Time>, other: Option<Time>) -> Option<Time> {
+    bound.map(|at| other.map_or(at, |other| at.min(other)))
 }
 
 fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {

@@ -6,7 +6,7 @@
 
 use jiff::civil::Date;
 
-use crate::model::{OsInfo, Platform, Time};
+use crate::model::{Platform, Time};
 
 /// Debian's releases, oldest first: codename, release, first day.
 const DEBIAN: [(&str, &str, &str); 12] = [
@@ -131,9 +131,9 @@ pub struct PlatformSuites {
 }
 
 impl PlatformSuites {
-    /// The suites of this platform, named by os-release or else by the tables.
+    /// The suites of this platform. `codename` is what the system itself says; else the tables tell it.
     #[must_use]
-    pub fn of(platform: &Platform, os: Option<&OsInfo>) -> Self {
+    pub fn of(platform: &Platform, codename: Option<&str>) -> Self {
         let table: &[(&str, &str, &str)] = match platform.os.as_str() {
             "debian" => &DEBIAN,
             "ubuntu" => &UBUNTU,
@@ -143,8 +143,7 @@ impl PlatformSuites {
             .iter()
             .position(|(codename, release, _)| *release == platform.release || *codename == platform.release);
         let row = at.and_then(|at| table.get(at));
-        let stated = os.and_then(|os| os.codename.as_deref()).filter(|name| !name.is_empty());
-        let codename = stated.or(row.map(|(codename, ..)| *codename));
+        let codename = codename.filter(|name| !name.is_empty()).or(row.map(|(codename, ..)| *codename));
         let is_debian = platform.os == "debian";
         let is_unreleased = is_debian && row.is_none_or(|(_, _, day)| day.is_empty());
         PlatformSuites {
@@ -157,6 +156,34 @@ impl PlatformSuites {
             },
             point_releases: platform.os != "ubuntu" && !is_unreleased,
         }
+    }
+
+    /// The platform's codename, as far as it is known.
+    #[must_use]
+    pub fn codename(&self) -> Option<&str> {
+        self.codename.as_deref()
+    }
+
+    /// The suites through which packages reach the platform, each with its name: without a listing of one of
+    /// them nobody knows what was out. Empty where that is not known.
+    #[must_use]
+    pub fn needed(&self) -> Vec<(Pocket, String)> {
+        let Some(codename) = self.codename.as_deref().filter(|name| is_codename(name)) else {
+            return Vec::new();
+        };
+        if self.released.is_none() && self.point_releases_are_to_come() {
+            return vec![(Pocket::Release, codename.to_owned())];
+        }
+        vec![
+            (Pocket::Security, format!("{codename}-security")),
+            (Pocket::Updates, format!("{codename}-updates")),
+            (Pocket::Release, codename.to_owned()),
+        ]
+    }
+
+    /// Whether this is Debian before its release: everything comes through one suite.
+    fn point_releases_are_to_come(&self) -> bool {
+        self.aliases.iter().any(|(name, ..)| UNRELEASED.contains(name))
     }
 
     /// When the platform was released, as far as it is known.

@@ -1,6 +1,6 @@
 //! Short hands for tests of what is built on baselines.
 
-use super::{Baseline, BuildOptions, HostInput, build};
+use super::{Baseline, BuildOptions, HostInput, Inputs, build};
 use crate::model::inventory::INVENTORY_SCHEMA;
 use crate::model::{
     Ecosystem, ImageInfo, ImageKind, ImagePath, Inventory, OsInfo, Package, ReleaseEntry, Sha256,
@@ -102,8 +102,13 @@ pub(crate) fn options(as_of: &str) -> BuildOptions {
     BuildOptions { name: "production".into(), as_of: time(as_of), max_host_age_days: 35 }
 }
 
+/// A baseline of these hosts.
+pub(crate) fn built(hosts: &[HostInput], as_of: &str) -> Baseline {
+    build(&Inputs { hosts, ..Default::default() }, &options(as_of)).unwrap()
+}
+
 /// A baseline of three hosts that run the same, read at this time.
 pub(crate) fn baseline(as_of: &str, system: &System) -> Baseline {
     let hosts: Vec<HostInput> = ["a", "b", "c"].map(|id| host(id, as_of, system.clone())).into();
-    build(&hosts, &options(as_of)).unwrap()
+    built(&hosts, as_of)
 }

@@ -134,8 +134,9 @@ pub(super) struct AuditArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
 
-    /// What patched production runs: a baseline file, or a host (a root directory or image) to make one from
-    #[arg(short, long, env = "KARAT_BASELINE", value_name = "FILE_OR_HOST")]
+    /// What patched production runs: a baseline file, or a host (a root directory or image) or channel source
+    /// (a repository, a package folder) to make one from
+    #[arg(short, long, env = "KARAT_BASELINE", value_name = "FILE_OR_SOURCE")]
     pub(super) baseline: String,
 
     /// The organisation's patch standard [default: karat.toml, if it is there]
@@ -185,8 +186,10 @@ pub(super) struct InventoryArgs {
 /// `karat baseline …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum BaselineCommand {
-    /// Make a baseline from patched production hosts
+    /// Make a baseline from patched production hosts, repositories and package folders
     Build(BuildArgs),
+    /// Join baselines: what any of them knows is known, and every host votes once
+    Merge(MergeArgs),
     /// Show what a baseline holds
     Show(ShowArgs),
 }
@@ -204,8 +207,19 @@ pub(super) struct BuildArgs {
 
     /// A patched production host: a root directory, an image of one, or its inventory made with
     /// --with-releases; may be repeated
-    #[arg(long = "host", required = true, value_name = "DIR_OR_IMAGE")]
+    #[arg(long = "host", required_unless_present = "channels", value_name = "DIR_OR_IMAGE")]
     pub(super) hosts: Vec<String>,
+
+    /// What says what was published: an apt repository, suite, Packages file or lists directory, an Alpine
+    /// APKINDEX, a folder of .deb files or of changelogs, or an earlier baseline; with the platform in front
+    /// where it does not say what it is for (debian/12/amd64=PATH); may be repeated
+    #[arg(long = "channel", value_name = "[PLATFORM=]PATH")]
+    pub(super) channels: Vec<String>,
+
+    /// When the channel sources were as they are now [default: the date that their metadata bears; of folders
+    /// the time of the run]
+    #[arg(long, value_name = "TIME", requires = "channels")]
+    pub(super) channel_taken_at: Option<Time>,
 
     /// When the hosts were as they are now [default: the time of the run; inventories say it themselves]
     #[arg(long, value_name = "TIME")]
@@ -217,6 +231,35 @@ pub(super) struct BuildArgs {
 
     #[command(flatten)]
     pub(super) read: ReadArgs,
+}
+
+/// `karat baseline merge`.
+#[derive(Debug, Args)]
+pub(super) struct MergeArgs {
+    /// The baseline files
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// The merged baseline's name, as reports show it
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: String,
+
+    /// The file to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: String,
+
+    /// The organisation's patch standard, for its [baseline] section [default: karat.toml, if it is there]
+    #[arg(short, long, env = "KARAT_STANDARD", value_name = "FILE")]
+    pub(super) standard: Option<PathBuf>,
+
+    /// Raise or lower a limit; `karat limits` lists them
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    pub(super) limits: Vec<String>,
+
+    /// The time of the merge: hosts that were read too long before it do not vote
+    /// [default: SOURCE_DATE_EPOCH, else now]
+    #[arg(long, env = "KARAT_AS_OF", value_name = "TIME")]
+    pub(super) as_of: Option<Time>,
 }
 
 /// `karat baseline show`.
@@ -245,8 +288,8 @@ pub(super) struct ExplainArgs {
     #[arg(value_name = "PACKAGE")]
     pub(super) package: String,
 
-    /// What patched production runs: a baseline file, or a host
-    #[arg(short, long, env = "KARAT_BASELINE", value_name = "FILE_OR_HOST")]
+    /// What patched production runs: a baseline file, a host or a channel source
+    #[arg(short, long, env = "KARAT_BASELINE", value_name = "FILE_OR_SOURCE")]
     pub(super) baseline: String,
 
     /// The organisation's patch standard [default: karat.toml, if it is there]

@@ -69,14 +69,13 @@ pub(super) fn as_of(flag: Option<Time>) -> Result<Time> {
         .ok_or_else(|| Error::config("the clock of this machine is out of range"))
 }
 
-/// How to scan, and the counter of bytes that a scan has read.
-pub(super) fn scan_options(
-    args: &ReadArgs,
-    history: bool,
-    as_of: Time,
-) -> Result<(scan::Options, Arc<AtomicU64>)> {
+/// The ceilings, as `--limit NAME=VALUE` sets them.
+///
+/// # Errors
+/// `Config` for a name that there is not, or a value that is no number.
+pub(super) fn limits(flags: &[String]) -> Result<Limits> {
     let mut limits = Limits::default();
-    for limit in &args.limits {
+    for limit in flags {
         let (name, value) = limit
             .split_once('=')
             .ok_or_else(|| Error::config(format!("--limit takes NAME=VALUE, not `{limit}`")))?;
@@ -84,7 +83,16 @@ pub(super) fn scan_options(
             value.parse().map_err(|_| Error::config(format!("--limit {name}: `{value}` is no number")))?;
         limits.set(name, value)?;
     }
-    let limits = Arc::new(limits);
+    Ok(limits)
+}
+
+/// How to scan, and the counter of bytes that a scan has read.
+pub(super) fn scan_options(
+    args: &ReadArgs,
+    history: bool,
+    as_of: Time,
+) -> Result<(scan::Options, Arc<AtomicU64>)> {
+    let limits = Arc::new(limits(&args.limits)?);
     let platform = match &args.platform {
         Some(asked) => asked.parse()?,
         None => own_platform(),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::patches::{Lane, known_patches, named_already, patch};
 use super::{Basis, Change, Options, PackageDrift, Patch};
 use crate::baseline::{
-    Adopted, BaselinePackage, Evidence, History, PlatformBaseline, Slot, adopt, is_backport, is_third_party,
-    joined_source, slot_of, source_of,
+    Adopted, BaselinePackage, Evidence, History, HostVersion, PlatformBaseline, Release, Slot, adopt,
+    is_backport, is_third_party, joined_source, slot_of, source_of,
 };
 use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, System, Time, version};
 
@@ -60,12 +60,15 @@ pub(super) struct Target<'a> {
     pub(super) version: &'a str,
     pub(super) source_version: &'a str,
     pub(super) adopted: Option<Adopted<'a>>,
+    /// The build that hosts run or a channel source has, where it is known.
+    pub(super) build: Option<&'a HostVersion>,
 }
 
 /// Where a package is compared: the row, the history and the versions.
 pub(super) struct Place<'a> {
     pub(super) source: String,
     pub(super) image: String,
+    /// What hosts run; `None` if none carries it.
     pub(super) row: Option<&'a BaselinePackage>,
     pub(super) history: Option<&'a History>,
     pub(super) target: Option<Target<'a>>,
@@ -141,7 +144,8 @@ impl<'a> Comparer<'a> {
     pub(super) fn place(&self, subject: &Subject<'_>) -> Place<'a> {
         let package = subject.package;
         let (source, source_version) = source_of(package);
-        let row = self.row(subject);
+        let builds = self.row(subject);
+        let row = builds.filter(|row| row.versions.iter().any(|version| !version.hosts.is_empty()));
         let renamed = row.is_some_and(|row| row.source != source);
         let source = row.filter(|_| renamed).map_or_else(|| source.into_owned(), |row| row.source.clone());
         let image = if renamed { package.version.clone() } else { source_version.to_owned() };
@@ -159,9 +163,10 @@ impl<'a> Comparer<'a> {
                 } else {
                     &adopted.version.source_version
                 },
+                build: Some(adopted.version),
                 adopted: Some(adopted),
             }),
-            None => self.newest_in_channel(subject, history, &image),
+            None => self.newest_in_channel(subject, history, builds, &image),
         };
         Place { source, image, row, history, target }
     }
@@ -191,16 +196,22 @@ impl<'a> Comparer<'a> {
         &self,
         subject: &Subject<'_>,
         history: Option<&'a History>,
+        builds: Option<&'a BaselinePackage>,
         image: &str,
     ) -> Option<Target<'a>> {
         let series = subject.slot.as_ref().map(|slot| slot.series.as_str());
         let lane = Lane { backports: is_backport(image), series };
-        let newest = history?.releases.iter().find(|r| r.backport == lane.backports && lane.holds(r))?;
+        let in_lane = |r: &&Release| r.backport == lane.backports && lane.holds(r);
+        let mut releases = history?.releases.iter().filter(in_lane);
+        // What is still phased in is not adopted; where nothing else is, it is at least what there is.
+        let newest = releases.clone().find(|r| r.phased_percent.is_none()).or_else(|| releases.next())?;
+        let build = builds.and_then(|row| row.versions.iter().find(|b| b.source_version == newest.version));
         Some(Target {
             basis: Basis::Channel,
-            version: &newest.version,
+            version: build.map_or(&newest.version, |build| &build.version),
             source_version: &newest.version,
             adopted: None,
+            build,
         })
     }
 
@@ -256,7 +267,7 @@ impl<'a> Comparer<'a> {
 
     /// Whether the binaries are different builds. Builds of another architecture are not compared.
     fn is_another_build(&self, package: &Package, target: &Target<'_>) -> bool {
-        target.adopted.is_some()
+        target.build.is_some()
             && self.platform.is_some_and(|p| *p == self.against.platform)
             && !version::compare(package.ecosystem, &package.version, target.version).is_eq()
     }
@@ -298,6 +309,8 @@ impl<'a> Comparer<'a> {
         found.days_behind = behind_since.map(|at| self.options.as_of.days_since(at).max(0));
         if found.lower_bound {
             let of_image = self.image_version_dated(package, place);
+            let of_listings =
+                self.against.nothing_newer_until(package.ecosystem, &place.source, &place.image);
             let of_patches = (!found.history_short)
                 .then(|| {
                     found
@@ -308,9 +321,11 @@ impl<'a> Comparer<'a> {
                 })
                 .flatten()
                 .and_then(|dates| dates.into_iter().min());
-            let earliest = of_image.max(of_patches);
+            let earliest = of_image.max(of_patches).max(of_listings);
             found.behind_since_at_earliest =
                 earliest.map(|at| behind_since.map_or(at, |since| since.min(at)));
+            // What is known to the day is exact.
+            found.lower_bound = behind_since.is_none() || found.behind_since_at_earliest < behind_since;
         }
     }
 
@@ -359,8 +374,8 @@ fn blank(subject: &Subject<'_>, place: &Place<'_>) -> PackageDrift {
 
 /// Whether production's build has a newer source built in than the image's, or one that the image's has not.
 fn has_newer_inside(package: &Package, target: &Target<'_>) -> bool {
-    let Some(adopted) = &target.adopted else { return false };
-    adopted.version.built_using.iter().any(|theirs| {
+    let Some(build) = target.build else { return false };
+    build.built_using.iter().any(|theirs| {
         let mut ours = package.built_using.iter().filter(|ours| ours.name == theirs.name).peekable();
         ours.peek().is_none()
             || ours.all(|ours| version::compare(package.ecosystem, &ours.version, &theirs.version).is_lt())

@@ -171,12 +171,7 @@ pub fn explain(system: &System, baseline: &Baseline, options: &Options, asked: &
     Explanation {
         asked: asked.to_owned(),
         platform: system.platform.clone(),
-        against: chosen.map(|(against, other_arch)| Against {
-            platform: against.platform.clone(),
-            other_arch,
-            as_of: against.as_of,
-            hosts: against.hosts.len(),
-        }),
+        against: chosen.map(|(against, other_arch)| Against::of(against, other_arch)),
         packages,
     }
 }

@@ -1,8 +1,8 @@
 //! Facts of real systems, cut down, and the laws of comparing.
 
 use super::*;
-use crate::baseline::testing::{baseline, changelog, host, options, package, system, time};
-use crate::baseline::{Baseline, build};
+use crate::baseline::Baseline;
+use crate::baseline::testing::{baseline, built, changelog, host, package, system, time};
 use crate::model::ReleaseEntry;
 
 const AS_OF: &str = "2026-11-24";
@@ -178,7 +178,7 @@ fn what_production_has_not_adopted_is_arriving() {
         system("debian/12/amd64", &[&format!("foo {version}")], std::slice::from_ref(&entries))
     };
     let hosts = [("a", "3"), ("b", "2"), ("c", "2")].map(|(id, version)| host(id, AS_OF, on(version)));
-    let baseline = build(&hosts, &options(AS_OF)).unwrap();
+    let baseline = built(&hosts, AS_OF);
     for (image, want) in [
         ("1", "behind foo 1 -> 2 35 | 2 2026-10-20 []"),
         ("2", "arriving foo 2 -> 2 - | "),

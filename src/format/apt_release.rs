@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 use super::deb822::{self, Stanza};
 use crate::bytes::size_of_len;
-use crate::error::{Error, Result, ResultExt as _, quoted};
+use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 use crate::model::{Sha256, Time};
 

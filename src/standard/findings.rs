@@ -68,6 +68,7 @@ codes! {
     BaselineMissingPlatform = "baseline-missing-platform", "the baseline has nothing for the platform and channel";
     NothingCompared = "nothing-compared", "production knows none of the packages";
     MostlyUnknown = "mostly-unknown", "production knows a smaller share of the packages than the standard asks for: what the others lack is not known";
+    BaselineSuiteMissing = "baseline-suite-missing", "no host votes, and the baseline has no listing of a suite through which the platform gets its packages: what was published through it is not known";
     BaselineStale = "baseline-stale", "production was last read longer ago than the standard allows";
     BaselineNewer = "baseline-newer", "the baseline knows production at a later time than the audit is for: what was published since would not count";
     Gap = "gap", "something that should have been read was not";

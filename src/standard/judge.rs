@@ -257,16 +257,22 @@ impl Judge<'_> {
                 format!("compared with {}, because the baseline has no {platform}", against.platform);
             self.tell(Code::BaselineOtherArch, Effect::Note, None, message);
         }
+        for suite in &against.unlisted_suites {
+            let message = format!(
+                "the baseline has no listing of {suite}: what {platform} got through it is not known"
+            );
+            self.tell(Code::BaselineSuiteMissing, Effect::Incomplete, None, message);
+        }
         let (age, max) = (self.drift.as_of.days_since(against.as_of), self.standard.baseline.max_age_days);
         if age > max {
             let message = format!("production was last read {age} days ago, against {max} allowed");
             self.tell(Code::BaselineStale, Effect::Incomplete, None, message);
         }
-        if self.drift.as_of.plus_days(1) < against.as_of {
+        if self.drift.as_of.plus_days(1) < against.known_until {
             let message = format!(
                 "the baseline knows production of {}, the audit is for {}: what was published since would not \
                  count",
-                against.as_of, self.drift.as_of
+                against.known_until, self.drift.as_of
             );
             self.tell(Code::BaselineNewer, Effect::Incomplete, None, message);
         }
@@ -315,6 +321,11 @@ impl Judge<'_> {
 
     fn weak_basis(&mut self, hosts: usize) {
         let min = self.standard.baseline.min_hosts;
+        if hosts == 0 {
+            let message = "no host votes: what was published counts as what production has".to_owned();
+            self.tell(Code::BaselineWeak, Effect::Note, None, message);
+            return;
+        }
         if hosts < min {
             let message = format!("{hosts} of at least {min} hosts vote on what production has");
             self.tell(Code::BaselineWeak, Effect::Warning, None, message);

@@ -92,14 +92,17 @@ impl Target {
     pub fn counts(&self, patch: &Patch) -> bool {
         match self.counts {
             Counted::All => true,
-            Counted::Security => patch.security || is_undated(patch),
+            Counted::Security => patch.security || is_unexplained(patch),
         }
     }
 }
 
 /// Nothing is known of the patch but that it is there: nothing says that it is none for security.
-fn is_undated(patch: &Patch) -> bool {
-    patch.published.is_none() && matches!(patch.evidence, Evidence::FirstSight | Evidence::None)
+fn is_unexplained(patch: &Patch) -> bool {
+    matches!(
+        patch.evidence,
+        Evidence::FirstSight | Evidence::Repository | Evidence::BuildTime | Evidence::None
+    )
 }
 
 /// The first day of the quarter of a day.

@@ -312,7 +312,7 @@ fn what_is_arriving_ends_the_target_once_it_is_adopted() {
     };
     let hosts = [("a", "3"), ("b", "1"), ("c", "1")]
         .map(|(id, version)| crate::baseline::testing::host(id, "2026-11-24", on(version)));
-    let baseline = crate::baseline::build(&hosts, &crate::baseline::testing::options("2026-11-24")).unwrap();
+    let baseline = crate::baseline::testing::built(&hosts, "2026-11-24");
     let at = |as_of: &str, standard: &Standard| {
         judged(&on("1"), &baseline, standard, time(as_of), &[]).verdict.leaves_target_on
     };

@@ -1,0 +1,201 @@
+//! What dated listings of repositories prove: that a version was out by then, or was not out yet.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::suites::{PlatformSuites, Pocket};
+use super::{PlatformBaseline, SourceRole};
+use crate::model::{Ecosystem, Time, version};
+
+/// The times at which one suite was listed whole.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Listing {
+    /// The suite, by codename (`bookworm-security`); of Alpine branch and repository (`v3.20/main`). Empty for a
+    /// repository that names none.
+    pub suite: String,
+    /// When, sorted.
+    pub taken_at: Vec<Time>,
+}
+
+/// When a version of a source was first seen at one place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Sighting {
+    /// The source version.
+    pub version: String,
+    /// On a host, or in a channel source.
+    pub role: SourceRole,
+    /// The suite that listed it; `None` on hosts, and for folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// The first time.
+    pub at: Time,
+}
+
+/// Where channel sources have a version: in a suite (empty for one without a name), or in a folder.
+pub(super) type Shelf = Option<String>;
+
+/// By version and shelf the first time at which channel sources had a version of one source.
+pub(super) type Listed = BTreeMap<(String, Shelf), Time>;
+
+/// The listings of one platform.
+pub(super) struct Listings<'a> {
+    suites: &'a PlatformSuites,
+    times: &'a BTreeMap<String, BTreeSet<Time>>,
+}
+
+impl<'a> Listings<'a> {
+    pub(super) fn new(suites: &'a PlatformSuites, times: &'a BTreeMap<String, BTreeSet<Time>>) -> Self {
+        Listings { suites, times }
+    }
+
+    /// Until when listings prove that no version for which `is_it` holds was out: the earliest over all suites
+    /// through which it can have come. `None` where one of these was not listed.
+    fn absent_until(
+        &self,
+        listed: &Listed,
+        pocket: Option<Pocket>,
+        is_it: impl Fn(&str) -> bool,
+    ) -> Option<Time> {
+        let mut first_seen: BTreeMap<&str, Time> = BTreeMap::new();
+        for ((version, shelf), at) in listed {
+            if let Some(suite) = shelf
+                && is_it(version)
+            {
+                let first = first_seen.entry(suite).or_insert(*at);
+                *first = at.min(first).to_owned();
+            }
+        }
+        let in_suite = |suite: &str| {
+            let times = self.times.get(suite)?;
+            match first_seen.get(suite) {
+                Some(first) => times.range(..first).next_back().copied(),
+                None => times.last().copied(),
+            }
+        };
+        let groups = self.ways(listed, pocket);
+        let until = |suites: &Vec<&str>| suites.iter().filter_map(|suite| in_suite(suite)).max();
+        // A suite of which nothing is proven may have had it at any time.
+        groups.iter().map(until).collect::<Option<Vec<Time>>>()?.into_iter().min()
+    }
+
+    /// The ways by which a version can have come: of each way the suites whose listings prove absence.
+    fn ways(&self, listed: &Listed, pocket: Option<Pocket>) -> Vec<Vec<&str>> {
+        let of_pocket = |suite: &str| self.suites.pocket(&[suite.to_owned()], None);
+        let needed: Vec<Pocket> = match pocket {
+            Some(Pocket::Security) => vec![Pocket::Security],
+            Some(Pocket::Updates) => vec![Pocket::Updates],
+            Some(Pocket::Backports) => vec![Pocket::Backports],
+            // Some go out through `-updates` ahead of their point release.
+            Some(Pocket::Release) => vec![Pocket::Release, Pocket::Updates],
+            None => self.suites.needed().into_iter().map(|(pocket, _)| pocket).collect(),
+        };
+        let known: Vec<(&str, Option<Pocket>)> =
+            self.times.keys().map(|suite| (suite.as_str(), of_pocket(suite))).collect();
+        if self.suites.needed().is_empty() || known.iter().all(|(_, pocket)| pocket.is_none()) {
+            // Alpine's repositories, and ones that are arranged by themselves: a source keeps to its own.
+            let carries = |suite: &&str| listed.keys().any(|(_, shelf)| shelf.as_deref() == Some(*suite));
+            let own: Vec<&str> = known.iter().map(|(suite, _)| *suite).filter(carries).collect();
+            return match own.is_empty() {
+                true => vec![Vec::new()],
+                false => own.into_iter().map(|suite| vec![suite]).collect(),
+            };
+        }
+        let needed = needed.into_iter().filter(|p| {
+            // A platform that has but one suite has no others to ask.
+            *p == Pocket::Backports || self.suites.needed().iter().any(|(known, _)| known == p)
+        });
+        needed
+            .map(|pocket| known.iter().filter(|(_, p)| *p == Some(pocket)).map(|(suite, _)| *suite).collect())
+            .collect()
+    }
+
+    /// Until when this version, or anything newer, was not out.
+    pub(super) fn not_out_before(
+        &self,
+        ecosystem: Ecosystem,
+        listed: &Listed,
+        version: &str,
+        pocket: Option<Pocket>,
+    ) -> Option<Time> {
+        self.absent_until(listed, pocket, |v| version::compare(ecosystem, v, version) != Ordering::Less)
+    }
+
+    /// Up to when the suites are known: of those that publish at any time the one that was listed longest ago.
+    /// The release suite changes with point releases only, and its date stands still between them.
+    pub(super) fn as_of(&self) -> Option<Time> {
+        let last = |suite: &str| self.times.get(suite).and_then(BTreeSet::last).copied();
+        let mut by_pocket: BTreeMap<Pocket, Time> = BTreeMap::new();
+        let mut of_none: Option<Time> = None;
+        for suite in self.times.keys() {
+            let Some(at) = last(suite) else { continue };
+            match self.suites.pocket(std::slice::from_ref(suite), None) {
+                Some(pocket) => {
+                    let newest = by_pocket.entry(pocket).or_insert(at);
+                    *newest = at.max(*newest);
+                }
+                None => of_none = Some(of_none.map_or(at, |known| known.min(at))),
+            }
+        }
+        let moving = [Pocket::Security, Pocket::Updates].iter().filter_map(|p| by_pocket.get(p)).min();
+        moving.or(by_pocket.get(&Pocket::Release)).copied().into_iter().chain(of_none).min()
+    }
+}
+
+impl PlatformBaseline {
+    /// Until when listings prove that nothing newer than this version of a source was out.
+    #[must_use]
+    pub fn nothing_newer_until(&self, ecosystem: Ecosystem, source: &str, version: &str) -> Option<Time> {
+        if self.listings.is_empty() {
+            return None;
+        }
+        let history = self.history(ecosystem, source)?;
+        let suites = PlatformSuites::of(&self.platform, self.codename.as_deref());
+        let times = self.listing_times();
+        let listed = listed_of(&history.sightings);
+        let newer = |v: &str| version::compare(ecosystem, v, version) == Ordering::Greater;
+        Listings::new(&suites, &times).absent_until(&listed, None, newer)
+    }
+
+    /// The suites of the platform that no listing knows, where the only word on what production has is that of
+    /// listings: what was published through them is not known.
+    #[must_use]
+    pub fn unlisted_suites(&self) -> Vec<String> {
+        if !self.hosts.is_empty() || self.listings.is_empty() {
+            return Vec::new();
+        }
+        let suites = PlatformSuites::of(&self.platform, self.codename.as_deref());
+        let listed: BTreeSet<Pocket> = self
+            .listings
+            .iter()
+            .filter_map(|l| suites.pocket(std::slice::from_ref(&l.suite), None))
+            .collect();
+        let needed = suites.needed();
+        if !needed.iter().any(|(pocket, _)| listed.contains(pocket)) {
+            return Vec::new();
+        }
+        needed.into_iter().filter(|(pocket, _)| !listed.contains(pocket)).map(|(_, name)| name).collect()
+    }
+
+    /// Up to when anything in it can have been published.
+    #[must_use]
+    pub fn known_until(&self) -> Time {
+        self.listings
+            .iter()
+            .filter_map(|l| l.taken_at.last())
+            .max()
+            .map_or(self.as_of, |at| self.as_of.max(*at))
+    }
+
+    pub(super) fn listing_times(&self) -> BTreeMap<String, BTreeSet<Time>> {
+        self.listings.iter().map(|l| (l.suite.clone(), l.taken_at.iter().copied().collect())).collect()
+    }
+}
+
+/// What sightings say of channel sources.
+pub(super) fn listed_of(sightings: &[Sighting]) -> Listed {
+    let listed = sightings.iter().filter(|sighting| sighting.role == SourceRole::Channel);
+    listed.map(|sighting| ((sighting.version.clone(), sighting.suite.clone()), sighting.at)).collect()
+}
