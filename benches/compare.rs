@@ -45,7 +45,12 @@ fn fixture(image: &Path) -> karat::Result<karat::Inventory> {
     use std::sync::Arc;
     let limits = Arc::new(Limits::default());
     let options = karat::scan::Options {
-        source: karat::source::Options { limits: limits.clone(), platform: "linux/amd64".parse()? },
+        source: karat::source::Options {
+            limits: limits.clone(),
+            platform: "linux/amd64".parse()?,
+            all_platforms: false,
+            spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
+        },
         layer: karat::layer::Options {
             spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
             limits,

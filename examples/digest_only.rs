@@ -61,7 +61,12 @@ fn main() -> ExitCode {
 fn stream(reference: &str, threads: usize) -> Result<()> {
     let start = Instant::now();
     let limits = Arc::new(Limits::default());
-    let options = source::Options { limits: Arc::clone(&limits), platform: "linux/amd64".parse()? };
+    let options = source::Options {
+        limits: Arc::clone(&limits),
+        platform: "linux/amd64".parse()?,
+        all_platforms: false,
+        spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
+    };
     let progress = Arc::new(AtomicU64::new(0));
     let layers = layer::Options {
         spool: SpoolPool::new(std::env::temp_dir(), &limits),

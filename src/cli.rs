@@ -19,6 +19,7 @@ use crate::model::{Inventory, Sha256};
 use crate::render::{self, Detail};
 use crate::report::{Report, exit_code};
 use crate::scan::scan_all;
+use crate::source;
 use crate::standard::{Outcome, State};
 
 use args::{
@@ -76,11 +77,12 @@ fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, false, as_of)?;
+    let named = source::expand(&args.images)?;
     let report = {
-        let what = format!("auditing {}", images(args.images.len()));
+        let what = format!("auditing {}", images(named.len()));
         let _progress = Progress::start(what, read, talk);
         let baseline = audit::baseline(&args.baseline, &standard.standard, &scan, as_of)?;
-        audit::audit(&args.images, &Yardstick { baseline, standard }, &scan, as_of)?
+        audit::audit(&named, &Yardstick { baseline, standard }, &scan, as_of)?
     };
     for output in &outputs {
         let text = match output.format {
@@ -111,9 +113,10 @@ fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
     let outputs = output::outputs(&args.output.outputs)?;
     let as_of = options::as_of(args.read.as_of)?;
     let (scan, read) = options::scan_options(&args.read, args.with_releases, as_of)?;
+    let named = source::expand(&args.images)?;
     let scanned = {
-        let _progress = Progress::start(format!("reading {}", images(args.images.len())), read, talk);
-        scan_all(&args.images, &scan)
+        let _progress = Progress::start(format!("reading {}", images(named.len())), read, talk);
+        scan_all(&named, &scan)
     };
     let mut inventories = Vec::new();
     let mut outcome = Outcome::Pass;

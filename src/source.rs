@@ -21,25 +21,30 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::archive::tar::{Index, looks_like_header};
 use crate::bytes::{self, HostFile, ReadAt};
+use crate::codec::SpoolPool;
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
-use crate::model::{Gap, ImageInfo, ImageKind, ImagePath, Sha256, StratumId};
+use crate::model::{Gap, ImageInfo, ImageKind, Sha256, StratumId};
 use crate::stratum::Stratum;
 
+mod archive;
 mod blobs;
 mod config;
 mod directory;
 mod docker_archive;
+mod docker_v1;
+mod expand;
 mod magic;
 mod oci;
 mod platform;
+mod skopeo_dir;
 
 pub use directory::DirectoryStratum;
+pub use expand::expand;
 pub use platform::OciPlatform;
 
-use blobs::{ArchiveFiles, LayoutFiles};
+use blobs::LayoutFiles;
 
 /// What opening depends on.
 #[derive(Debug, Clone)]
@@ -48,6 +53,10 @@ pub struct Options {
     pub limits: Arc<Limits>,
     /// Which image of an index is wanted, where it offers several.
     pub platform: OciPlatform,
+    /// All images of an index are wanted, each under a name of its own.
+    pub all_platforms: bool,
+    /// Where archives go that are compressed as a whole, while they are read.
+    pub spool: Arc<SpoolPool>,
 }
 
 /// One image that a name led to.
@@ -100,8 +109,9 @@ const LATER: [&str; 6] = ["disk", "sbom", "registry", "docker-daemon", "containe
 /// Opens an image, or all images of an archive or layout that holds several.
 ///
 /// `reference` is a path, or a path behind a prefix that forces its kind (`docker-archive:`, `oci-archive:`,
-/// `oci-dir:`, `dir:`, `inventory:`); a file whose own name looks like that is found first. `PATH#NAME` picks
-/// one image of several by the name that [`ImageInfo::reference`] gives it.
+/// `oci-dir:`, `skopeo-dir:`, `dir:`, `rootfs-tar:`, `inventory:`); a file whose own name looks like that is
+/// found first. `PATH#NAME` picks one image of several by the name that [`ImageInfo::reference`] gives it,
+/// also where that name is the platform that it has with [`Options::all_platforms`].
 ///
 /// # Errors
 /// If the name leads to no image of any known kind: `NotFound`, `Io`, or `Unsupported` and `Config` for a
@@ -113,8 +123,17 @@ pub fn open(reference: &str, options: &Options) -> Result<Vec<Image>> {
     }
     if let Some((file, name)) = path.rsplit_once('#').filter(|(file, _)| exists(file)) {
         let whole = reference.strip_suffix(name).and_then(|whole| whole.strip_suffix('#')).unwrap_or(file);
-        let images = open_path(whole, forced, file, options).at(|| whole.to_owned())?;
-        return pick(images, reference, name);
+        let open_all = |options| open_path(whole, forced, file, options).at(|| whole.to_owned());
+        let picked = pick(open_all(options)?, reference, name);
+        if picked.is_err() && name.parse::<OciPlatform>().is_ok() | name.contains('@') {
+            let all = Options { all_platforms: true, ..options.clone() };
+            return pick(open_all(&all)?, reference, name);
+        }
+        return picked;
+    }
+    if expand::is_pattern(path) {
+        let missing = Error::not_found("no file or directory matches the pattern").at(reference);
+        return Err(missing.hint("give a pattern that matches images, or a file of exactly this name"));
     }
     let missing = Error::not_found("no such file or directory").at(reference);
     Err(missing
@@ -170,10 +189,13 @@ fn open_path(
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return match forced.unwrap_or_else(|| kind_of_directory(path)) {
-            ImageKind::OciDir => oci_dir(reference, path, options),
-            ImageKind::Dir if forced.is_none() && path.join("manifest.json").is_file() && path.join("version").is_file() => {
-                Err(Error::unsupported("the directory layout of `skopeo copy dir:`")
-                    .hint("copy it as an OCI layout (skopeo copy dir:… oci:…), or force `dir:` if it is a root file system"))
+            kind @ (ImageKind::OciDir | ImageKind::SkopeoDir) => {
+                let files = LayoutFiles::new(path);
+                let images = match kind {
+                    ImageKind::OciDir => oci::images(reference, kind, &files, options),
+                    _ => skopeo_dir::images(reference, &files, options),
+                };
+                Ok(images.unwrap_or_else(|error| vec![broken(reference, kind, error)]))
             }
             ImageKind::Dir => Ok(vec![directory_image(reference, path, options)]),
             kind => wrong("a directory", kind),
@@ -198,11 +220,11 @@ fn open_file(
             return Err(Error::config(format!("a file, and no `{kind}`")));
         }
         Some(ImageKind::Inventory) => return Ok(vec![document(reference, file, options)]),
-        Some(ImageKind::DockerArchive | ImageKind::OciArchive) | None => {}
+        _ => {}
     }
     let head = magic::head(&**file)?;
-    if head.first_chunk().is_some_and(looks_like_header) {
-        return archive(reference, forced, file, options);
+    if let Some(images) = archive::images(reference, forced, file, &head, options)? {
+        return Ok(images);
     }
     if forced.is_none() && magic::is_inventory(&head) {
         return Ok(vec![document(reference, file, options)]);
@@ -213,14 +235,10 @@ fn open_file(
 fn kind_of_directory(path: &Path) -> ImageKind {
     let is_layout = path.join("oci-layout").is_file()
         || (path.join("index.json").is_file() && path.join("blobs").is_dir());
-    if is_layout { ImageKind::OciDir } else { ImageKind::Dir }
-}
-
-fn oci_dir(reference: &str, path: &Path, options: &Options) -> Result<Vec<Image>> {
-    let files = LayoutFiles::new(path);
-    match oci::images(reference, ImageKind::OciDir, &files, options) {
-        Ok(images) => Ok(images),
-        Err(error) => Ok(vec![broken(reference, ImageKind::OciDir, error)]),
+    match is_layout {
+        true => ImageKind::OciDir,
+        false if skopeo_dir::is_one(&LayoutFiles::new(path)) => ImageKind::SkopeoDir,
+        false => ImageKind::Dir,
     }
 }
 
@@ -236,82 +254,6 @@ fn directory_image(reference: &str, path: &Path, options: &Options) -> Image {
 fn document(reference: &str, file: &Arc<dyn ReadAt>, options: &Options) -> Image {
     let content = bytes::read_all(&**file, options.limits.document_bytes).map(Content::Document);
     Image { info: info(reference, ImageKind::Inventory), content, gaps: Vec::new() }
-}
-
-/// A tar: told by what is in it.
-fn archive(
-    reference: &str,
-    forced: Option<ImageKind>,
-    file: &Arc<dyn ReadAt>,
-    options: &Options,
-) -> Result<Vec<Image>> {
-    let index = Index::read(Arc::clone(file), &options.limits);
-    let has = |name: &str| index.contains(&ImagePath::from(name));
-    let (has_layout, has_manifest) = (has("index.json") && has("oci-layout"), has("manifest.json"));
-    let kind = match forced {
-        Some(kind) => kind,
-        None if has_layout => ImageKind::OciArchive,
-        None if has_manifest => ImageKind::DockerArchive,
-        None if has("oci-layout") || has("index.json") => ImageKind::OciArchive,
-        None => archive_by_names(&index)?,
-    };
-    let damage = index.damage().cloned();
-    let files = ArchiveFiles::new(index);
-    let mut images = match kind {
-        ImageKind::OciArchive => oci::images(reference, kind, &files, options),
-        _ => docker_archive::images(reference, &files, options),
-    };
-    // docker writes its old index beside the layout; where the layout lacks something, that may be whole.
-    if forced.is_none()
-        && kind == ImageKind::OciArchive
-        && has_manifest
-        && !images.as_ref().is_ok_and(|i| are_whole(i))
-    {
-        let others = docker_archive::images(reference, &files, options);
-        if others.as_ref().is_ok_and(|others| are_whole(others)) {
-            images = others;
-        }
-    }
-    let mut images = images.unwrap_or_else(|error| vec![broken(reference, kind, error)]);
-    if let Some(damage) = damage {
-        let gap = Gap { place: "archive".into(), reason: damage.to_string(), required: true };
-        images.iter_mut().for_each(|image| image.gaps.push(gap.clone()));
-    }
-    Ok(images)
-}
-
-/// Whether nothing that these images need is absent. What is there and damaged is no reason to look elsewhere.
-fn are_whole(images: &[Image]) -> bool {
-    let is_absent = |error: &Error| matches!(error.kind(), crate::error::Kind::NotFound(_));
-    images.iter().all(|image| match &image.content {
-        Ok(Content::Layers(set)) => !set.layers.iter().any(|l| l.blob.as_ref().is_err_and(is_absent)),
-        Ok(_) => true,
-        Err(error) => !is_absent(error),
-    })
-}
-
-/// The kind of a tar that has no index of images, by what else is in it: a cut-off archive often has its layers
-/// and not its index.
-fn archive_by_names(index: &Index) -> Result<ImageKind> {
-    let is_digest = |name: &[u8]| {
-        let hex = name.strip_prefix(b"sha256:").unwrap_or(name).get(..64);
-        hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    };
-    let is_layer = |path: &ImagePath| path.name() == b"layer.tar" || is_digest(path.as_bytes());
-    let has_blobs = index.paths().any(|path| path.as_bytes().starts_with(b"blobs/sha256/"));
-    let has_layers = index.paths().any(is_layer);
-    match index.damage() {
-        Some(_) if has_blobs => return Ok(ImageKind::OciArchive),
-        Some(_) if has_layers => return Ok(ImageKind::DockerArchive),
-        Some(damage) => return Err(damage.clone().hint("the archive is damaged; fetch or build it again")),
-        None => {}
-    }
-    if index.contains(&ImagePath::from("repositories")) || (has_layers && !has_blobs) {
-        return Err(Error::unsupported("a docker archive without manifest.json (docker before 1.10)")
-            .hint("load it with docker and save it again"));
-    }
-    Err(Error::unsupported("a tar that is neither a docker archive nor an OCI archive")
-        .hint("unpack a root file system tar and name the directory"))
 }
 
 fn info(reference: &str, kind: ImageKind) -> ImageInfo {

@@ -83,7 +83,12 @@ enum Found {
 fn read(path: &Path) -> Result<Vec<Merged>, String> {
     let limits = Arc::new(Limits::default());
     let platform = "linux/amd64".parse().map_err(|error: karat::error::Error| error.to_string())?;
-    let options = source::Options { limits: Arc::clone(&limits), platform };
+    let options = source::Options {
+        limits: Arc::clone(&limits),
+        platform,
+        all_platforms: false,
+        spool: SpoolPool::new(std::env::temp_dir(), &limits),
+    };
     let images = source::open(&path.to_string_lossy(), &options).map_err(|error| error.reason())?;
     images.into_iter().map(|image| merge(image, &limits)).collect()
 }

@@ -96,6 +96,10 @@ pub(super) struct ReadArgs {
     #[arg(long, env = "KARAT_PLATFORM", value_name = "OS/ARCH[/VARIANT]")]
     pub(super) platform: Option<String>,
 
+    /// Take every platform of images that hold several, each as an image of its own
+    #[arg(long, conflicts_with = "platform")]
+    pub(super) all_platforms: bool,
+
     /// Read at most so many layers at once [default: the number of processors]
     #[arg(long, env = "KARAT_THREADS", value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
@@ -130,7 +134,8 @@ pub(super) struct OutputArgs {
 /// `karat audit`.
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root directories, inventories
+    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories; patterns
+    /// (`images/**/*.tar`) are read here too
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
 
@@ -168,7 +173,8 @@ pub(super) enum FailOn {
 /// `karat inventory`.
 #[derive(Debug, Args)]
 pub(super) struct InventoryArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root directories, inventories
+    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories; patterns
+    /// (`images/**/*.tar`) are read here too
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
 

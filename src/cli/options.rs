@@ -107,7 +107,12 @@ pub(super) fn scan_options(
         needs = needs | Needs::HISTORY;
     }
     let options = scan::Options {
-        source: source::Options { limits: limits.clone(), platform },
+        source: source::Options {
+            limits: limits.clone(),
+            platform,
+            all_platforms: args.all_platforms,
+            spool: spool.clone(),
+        },
         layer: layer::Options { limits, spool, progress: progress.clone() },
         needs,
         collectors: COLLECTORS,

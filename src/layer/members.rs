@@ -49,6 +49,10 @@ pub(super) fn show_members(
     }
 }
 
+/// What eStargz puts into a layer for those who fetch it in parts (stargz-snapshotter, `docs/estargz.md`): the
+/// table of contents and the landmarks of prefetching. They are no files of the image.
+const ESTARGZ: [&[u8]; 3] = [b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"];
+
 struct Show<'a> {
     place: &'a str,
     sink: &'a dyn Sink,
@@ -66,6 +70,9 @@ impl Show<'_> {
     fn entry(&self, path: ImagePath, member: &Member) -> Option<Entry> {
         if path.components().any(|name| name.starts_with(b".wh.")) {
             return self.whiteout(&path);
+        }
+        if ESTARGZ.contains(&path.as_bytes()) && member.kind == MemberKind::File {
+            return None;
         }
         let node = match member.kind {
             MemberKind::Directory => Node::Directory(Meta { size_bytes: 0, mode: member.mode }),

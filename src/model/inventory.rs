@@ -62,8 +62,12 @@ pub enum ImageKind {
     OciArchive,
     /// An OCI image layout as a directory.
     OciDir,
+    /// What `skopeo copy … dir:` writes.
+    SkopeoDir,
     /// A root file system as a directory.
     Dir,
+    /// A root file system in a tar.
+    RootfsTar,
     /// An inventory that karat wrote.
     Inventory,
 }
@@ -76,17 +80,21 @@ impl ImageKind {
             ImageKind::DockerArchive => "docker-archive",
             ImageKind::OciArchive => "oci-archive",
             ImageKind::OciDir => "oci-dir",
+            ImageKind::SkopeoDir => "skopeo-dir",
             ImageKind::Dir => "dir",
+            ImageKind::RootfsTar => "rootfs-tar",
             ImageKind::Inventory => "inventory",
         }
     }
 
     /// All kinds.
-    pub const ALL: [ImageKind; 5] = [
+    pub const ALL: [ImageKind; 7] = [
         ImageKind::DockerArchive,
         ImageKind::OciArchive,
         ImageKind::OciDir,
+        ImageKind::SkopeoDir,
         ImageKind::Dir,
+        ImageKind::RootfsTar,
         ImageKind::Inventory,
     ];
 }

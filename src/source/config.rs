@@ -74,6 +74,12 @@ impl ImageConfig {
     }
 
     /// # Errors
+    /// As [`check_os`].
+    pub(super) fn check_os(&self) -> Result<()> {
+        check_os(self.platform.as_ref())
+    }
+
+    /// # Errors
     /// `Malformed` if there are not as many diff-ids as layers.
     pub(super) fn check_layer_count(&self, layers: usize) -> Result<()> {
         if self.diff_ids.len() == layers {
@@ -86,6 +92,18 @@ impl ImageConfig {
             format!("{} digests", self.diff_ids.len()),
             format!("one for each of the {layers} layers"),
         ))
+    }
+}
+
+/// # Errors
+/// `Unsupported` for Windows, whose layers hold `Files` and `Hives` and no packages that are known here.
+pub(super) fn check_os(platform: Option<&OciPlatform>) -> Result<()> {
+    match platform {
+        Some(platform) if platform.os == "windows" => {
+            Err(Error::unsupported(format!("a Windows image ({platform})"))
+                .hint("what Windows has installed is not read, so it cannot be judged"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -62,6 +62,7 @@ fn layers(files: &dyn Files, limits: &Limits, entry: &Entry, info: &mut ImageInf
     let config = ImageConfig::parse(&json).at(place)?;
     info.created_at = config.created_at;
     info.os_arch = config.platform.as_ref().map(OciPlatform::to_string);
+    config.check_os()?;
 
     let paths = entry.layers.as_deref().unwrap_or_default();
     limits.layers.check(size_of_len(paths.len()))?;

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::bytes::ReadAt;
-use crate::error::{Error, Result};
+use crate::codec::Compression;
+use crate::error::{Error, Kind, Result};
 
 /// So many first bytes are looked at: up to the volume descriptor of an ISO 9660 image.
 const HEAD_BYTES: u64 = 36 << 10;
@@ -24,19 +25,10 @@ pub(super) fn is_inventory(head: &[u8]) -> bool {
 }
 
 const DISK: &str = "disk images are not read by this version; name the root file system as a directory";
-const UNZIP: &str = "unpack it first: the archive inside is read, layers may stay compressed";
+const UNZIP: &str = "unpack it and name the image that is in it";
 
 /// Offset, magic, what it is, what to do.
 const KNOWN: &[(usize, &[u8], &str, &str)] = &[
-    (
-        0,
-        b"\x1f\x8b",
-        "a file compressed with gzip as a whole",
-        "gunzip it first: the archive inside is read, layers may stay compressed",
-    ),
-    (0, b"\x28\xb5\x2f\xfd", "a file compressed with zstd as a whole", UNZIP),
-    (0, b"\xfd7zXZ\0", "a file compressed with xz as a whole", UNZIP),
-    (0, b"BZh", "a file compressed with bzip2 as a whole", UNZIP),
     (0, b"PK\x03\x04", "a zip archive", UNZIP),
     (0, b"\x7fELF", "an ELF executable", "name an image, not a program"),
     (0, b"QFI\xfb", "a qcow2 disk image", DISK),
@@ -57,10 +49,20 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
     (0, b"\xed\xab\xee\xdb", "an rpm package", "name an image, not a package"),
 ];
 
+/// The error for a compressed file without a tar in it; `head` is how its content starts.
+pub(super) fn refuse_compressed(compression: Compression, head: &[u8]) -> Error {
+    let inner = refuse(&head.to_vec(), head);
+    let what = match inner.kind() {
+        Kind::Unsupported(what) => what.as_str(),
+        _ => "something else",
+    };
+    Error::unsupported(format!("a file compressed with {compression} that holds no tar, but {what}"))
+        .hint("name an image archive or a root file system tar; a disk image has to be unpacked first")
+}
+
 /// The error that names what the file is.
 pub(super) fn refuse(file: &dyn ReadAt, head: &[u8]) -> Error {
-    const WANTED: &str =
-        "name a docker archive, an OCI archive or layout, a root file system directory or an inventory";
+    const WANTED: &str = "name a docker archive, an OCI archive or layout, a root file system (directory or tar) or an inventory";
     if head.is_empty() {
         return Error::unsupported("an empty file").hint(WANTED);
     }

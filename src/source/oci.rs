@@ -131,9 +131,16 @@ pub(super) fn images(
         let group = Group { files, options, name };
         match group.choose(&members) {
             Ok(chosen) => {
+                let has_several = options.all_platforms && chosen.len() > 1;
                 for candidate in chosen.into_iter().filter(|candidate| seen.insert(candidate.digest)) {
+                    let platform = has_several.then(|| candidate.shown_platform());
                     let image = image(reference, kind, files, limits, candidate);
-                    named.push((name.map(str::to_owned), image));
+                    let own = match (name, platform) {
+                        (Some(name), Some(platform)) => Some(format!("{name}@{platform}")),
+                        (None, platform) => platform,
+                        (name, None) => name.map(str::to_owned),
+                    };
+                    named.push((own, image));
                 }
             }
             Err(error) => named.push((name.map(str::to_owned), super::broken(reference, kind, error))),
@@ -197,13 +204,17 @@ struct Met {
 }
 
 impl Group<'_> {
-    /// The images of this group: usually one. Several, if several entries lead to the wanted platform.
+    /// The images of this group: usually one. Several, if several entries lead to the wanted platform, or if
+    /// all platforms are wanted: then also those that are named and not there.
     fn choose(&self, members: &[(usize, &Descriptor)]) -> Result<Vec<Candidate>> {
         let mut met = Met::default();
         for (entry, descriptor) in members {
             self.walk(descriptor, *entry, 0, &mut met)?;
         }
         let Met { candidates, others, broken, .. } = met;
+        if self.options.all_platforms && !candidates.is_empty() {
+            return Ok(candidates);
+        }
         let (absent, mut present): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Candidate::is_absent);
         let wanted = &self.options.platform;
         let rank = |c: &Candidate| c.platform.as_ref().and_then(|platform| wanted.rank(platform));
@@ -266,7 +277,7 @@ impl Group<'_> {
             Ok(document) => document,
             Err(error) => {
                 let is_index = descriptor.media_type.as_deref().and_then(says_index) == Some(true);
-                if is_index {
+                if is_index && !self.options.all_platforms {
                     met.broken.get_or_insert(error);
                 } else {
                     met.manifests.insert(digest);
@@ -288,6 +299,10 @@ impl Group<'_> {
         };
         if !is_image_config(config.media_type.as_deref()) {
             met.others.push(format!("an artifact ({})", config.media_type.unwrap_or_default()));
+            return Ok(());
+        }
+        if let Some(media_type) = no_layers(&layers) {
+            met.others.push(format!("an artifact ({media_type})"));
             return Ok(());
         }
         // An absent or broken configuration is told when the image is opened, if it is this one.
@@ -368,6 +383,21 @@ fn is_image_config(media_type: Option<&str>) -> bool {
     )
 }
 
+/// The media type of what a manifest lists, if none of it is a layer of files: signatures and attestations
+/// bear the configuration of an image.
+fn no_layers(layers: &[Descriptor]) -> Option<&str> {
+    let is_layer = |media_type: &str| {
+        media_type.is_empty()
+            || media_type.starts_with("application/vnd.oci.image.layer.")
+            || media_type.starts_with("application/vnd.docker.image.rootfs.")
+            || media_type.starts_with("application/vnd.docker.container.image.rootfs.")
+            || (media_type.contains("tar") && !media_type.contains("helm"))
+    };
+    let media_type = |layer: &Descriptor| layer.media_type.as_deref().is_none_or(is_layer);
+    let first = layers.first()?;
+    if layers.iter().any(media_type) { None } else { first.media_type.as_deref() }
+}
+
 /// Where a blob is in a layout.
 pub(super) fn blob_path(digest: Sha256) -> ImagePath {
     ImagePath::new(format!("blobs/sha256/{}", digest.hex()))
@@ -429,6 +459,7 @@ fn layers(
     if let Some(platform) = &config.platform {
         info.os_arch = Some(platform.to_string());
     }
+    config.check_os()?;
     let count = manifest.layers.len();
     limits.layers.check(size_of_len(count))?;
     config.check_layer_count(count)?;

@@ -237,6 +237,24 @@ fn cut_off_and_foreign_layers_are_errors() {
 }
 
 #[test]
+fn files_of_the_wrapping_are_no_files_of_the_image() {
+    let stored = gzip(&tar_of(&[
+        (".no.prefetch.landmark", b"\x0f"),
+        (".prefetch.landmark", b"\x0f"),
+        ("opt/stargz.index.json", b"{}"),
+        ("stargz.index.json", b"{}"),
+    ]));
+    assert_eq!(show(stored, Want::No).names(), ["/opt/stargz.index.json file"]);
+    // zstd:chunked ends with its table of contents and a footer in skippable frames.
+    let frame = |bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        [&[0x50, 0x2a, 0x4d, 0x18][..], &len, bytes].concat()
+    };
+    let parts = [zstd(&tar_of(&[("a", b"1")])), frame(&zstd(b"{}")), frame(&[7; 64])].concat();
+    assert_eq!(show(parts, Want::No).names(), ["/a file"]);
+}
+
+#[test]
 fn bombs_stop_at_their_ceilings() {
     let zeros = tar_of(&[("zeros", &vec![0; 80 << 20])]);
     for stored in [gzip(&zeros), zstd(&zeros)] {

@@ -14,3 +14,4 @@ mod sources;
 mod tar;
 mod tools;
 mod versions;
+mod wrappings;

@@ -163,7 +163,12 @@ pub(crate) fn visit_layers(image: Image) -> Vec<Result<Shown>> {
 }
 
 pub(crate) fn source_options() -> source::Options {
-    source::Options { limits: Arc::default(), platform: "linux/amd64".parse().unwrap() }
+    source::Options {
+        limits: Arc::default(),
+        platform: "linux/amd64".parse().unwrap(),
+        all_platforms: false,
+        spool: SpoolPool::new(std::env::temp_dir(), &Limits::default()),
+    }
 }
 
 pub(crate) fn open(path: &Path) -> Result<Vec<Image>> {

@@ -508,9 +508,9 @@ fn names_that_lead_to_no_image_say_what_is_there() {
     let tar = tar_of(&[("etc/os-release", b"")]);
     for (bytes, want) in [
         (vec![], "an empty file"),
-        (gzip(&tar), "compressed with gzip as a whole"),
-        (zstd(&tar), "compressed with zstd as a whole"),
-        (place(0, b"\xfd7zXZ\0"), "compressed with xz as a whole"),
+        (gzip(b"a text"), "compressed with gzip that holds no tar, but a text file"),
+        (zstd(&place(0, b"QFI\xfb")), "compressed with zstd that holds no tar, but a qcow2 disk image"),
+        (gzip(b""), "compressed with gzip that holds no tar, but an empty file"),
         (place(0, b"QFI\xfb"), "a qcow2 disk image"),
         (place(0, b"KDMV"), "a VMDK disk image"),
         (b"# Disk DescriptorFile\nversion=1\n".to_vec(), "a VMDK descriptor"),
@@ -528,8 +528,8 @@ fn names_that_lead_to_no_image_say_what_is_there() {
         (b"{\"schema\":\"other/1\"}".to_vec(), "a JSON document that is no karat inventory"),
         (vec![0; 4096], "starts with zeros only"),
         (place(0, b"\xde\xad\xbe\xef"), "it starts with de ad be ef"),
-        (tar.clone(), "a tar that is neither a docker archive nor an OCI archive"),
-        (tar_of(&[("repositories", b"{}")]), "without manifest.json"),
+        (tar_of(&[("srv/x", b"")]), "a tar that is no image archive and no root file system"),
+        (tar_of(&[(&format!("blobs/sha256/{:064}", 0), b"")]), "an image archive without its index"),
     ] {
         let error = open(&at("file", &bytes)).err().unwrap();
         assert!(error.to_string().contains(want), "{error} has not {want}");
