@@ -68,6 +68,10 @@ const KINDS: &[(&str, Run)] = &[
     ("os-release", os_release_kind),
     ("changelogs-debian", changelogs_debian),
     ("images", images::images),
+    ("images-inspector", images::images_inspector),
+    ("images-layouts", images::layouts),
+    ("images-manifests", images::manifests),
+    ("images-tars", images::tars),
     ("changelogs-rpm", |_| Ok(Outcome::NotYet("no rpm changelogs"))),
 ];
 

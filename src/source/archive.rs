@@ -177,8 +177,12 @@ impl Archive<'_> {
         let images = self.or_by_manifest(images, kind, &names, &files);
         let mut images = images.unwrap_or_else(|error| vec![broken(reference, kind, error)]);
         if let Some(damage) = damage {
+            let place = match damage.place() {
+                place if place.is_empty() => "archive".to_owned(),
+                place => place,
+            };
             let hint = damage.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-            let gap = Gap { place: "archive".into(), reason: format!("{damage}{hint}"), required: true };
+            let gap = Gap { place, reason: format!("{}{hint}", damage.reason()), required: true };
             images.iter_mut().for_each(|image| image.gaps.push(gap.clone()));
         }
         Ok(images)
@@ -230,12 +234,15 @@ struct Names {
     v1_ids: BTreeSet<String>,
     /// A directory that a root file system has.
     root: Option<String>,
+    /// `Files` and `Hives`.
+    is_of_windows: bool,
 }
 
 impl Names {
     fn of(index: &Index) -> Self {
         let has = |name: &str| index.contains(&ImagePath::from(name));
         let mut names = Names {
+            is_of_windows: has("Files") && has("Hives"),
             has_layout: has("oci-layout"),
             has_index: has("index.json"),
             has_manifest: has("manifest.json"),
@@ -292,6 +299,10 @@ impl Names {
             .hint(format!("force one of them: {kind}:… or {}:…", ImageKind::RootfsTar))),
             (None, None) => Err(match damage {
                 Some(damage) => damage.clone().hint("the archive is damaged; fetch or build it again"),
+                None if self.is_of_windows => {
+                    Error::unsupported("a layer of a Windows image (it has `Files` and `Hives`)")
+                        .hint("what Windows has installed is not read, so it cannot be judged")
+                }
                 None if self.has_blobs || self.has_layers => {
                     Error::unsupported("an image archive without its index (index.json or manifest.json)")
                         .hint("save or copy the image again")

@@ -372,13 +372,15 @@ fn says_index(media_type: &str) -> Option<bool> {
     }
 }
 
-/// Whether a configuration of this media type is an image's. Manifests without any are older than artifacts.
+/// Whether a configuration of this media type is an image's. Manifests without any are older than artifacts, and
+/// docker 1.10 pushed configurations as octets.
 fn is_image_config(media_type: Option<&str>) -> bool {
     matches!(
         media_type,
         None | Some(
             "" | "application/vnd.oci.image.config.v1+json"
                 | "application/vnd.docker.container.image.v1+json"
+                | "application/octet-stream"
         )
     )
 }

@@ -123,6 +123,89 @@ fn broken_images_are_told_with_place_and_reason() {
 }
 
 #[test]
+fn every_wrapping_holds_the_same() {
+    let whole = inventory(WHOLE, &[]);
+    for name in [
+        "whole.docker-1.9.tar.gz",
+        "whole.docker.tar.bz2",
+        "whole.docker.tar.gz",
+        "whole.oci.tar.xz",
+        "whole.oci.tar.zst",
+        "whole.rootfs.tar.gz",
+        "whole.skopeo-dir",
+        "deep.rootfs.tar.gz",
+    ] {
+        let other = inventory(&format!("fixtures/archives/{name}"), &[]);
+        assert_eq!(other.content_id, whole.content_id, "{name}: {:?}", other.gaps);
+        assert!(other.systems[0].packages == whole.systems[0].packages, "{name}");
+    }
+}
+
+#[test]
+fn broken_wrappings_are_told_with_place_and_reason() {
+    let mut all = String::new();
+    for (name, want) in [
+        ("bomb-in-layer.oci.tar", 3),
+        ("bomb.docker.tar.zst", 3),
+        ("bomb.rootfs.tar.bz2", 3),
+        ("configuration-absent.oci.tar", 3),
+        ("cut-off.docker.tar.bz2", 2),
+        ("cut-off.docker.tar.gz", 3),
+        ("cut-off.oci.tar.xz", 2),
+        ("cut-off.oci.tar.zst", 2),
+        ("cut-off.rootfs.tar", 3),
+        ("cut-off.rootfs.tar.gz", 3),
+        ("index-twice.oci.tar", 3),
+        ("link-loops.rootfs.tar", 3),
+        ("manifest-absent.oci.tar", 3),
+        ("manifest-no-json.docker.tar", 3),
+        ("manifest-twice.docker.tar", 3),
+        ("no-layers.oci.tar", 3),
+        ("odd-paths.rootfs.tar", 0),
+        ("only-signature.oci.tar", 3),
+        ("readme.tar", 2),
+        ("rootfs-with-manifest.tar", 2),
+        ("schema1.skopeo-dir.tar", 3),
+        ("text.gz", 2),
+        ("too-deep.rootfs.tar.gz", 3),
+        ("windows-layer.tar", 2),
+        ("windows.oci.tar", 3),
+        ("zeros.tar", 2),
+        ("none-*.tar", 2),
+    ] {
+        let ran = karat(&["inventory", &format!("fixtures/archives/{name}"), "--as-of", DAY]);
+        all.push_str(&format!("==== {name}\n{}\n", shown(&ran)));
+        assert!(ran.code == want, "{name}: {want}: {}", shown(&ran));
+    }
+    assert_snapshot!("broken_wrappings", all);
+}
+
+#[test]
+fn patterns_name_images() {
+    let ran = audit(&["fixtures/archives/whole.d*.gz", "docker-archive:fixtures/archives/whole.d*.bz2"], &[]);
+    for name in ["whole.docker-1.9.tar.gz", "whole.docker.tar.gz", "whole.docker.tar.bz2"] {
+        assert!(ran.stdout.contains(name), "{}", shown(&ran));
+    }
+    // Nothing matches: no verdict, and the others are judged.
+    let ran = audit(&[CURRENT, "fixtures/none/*.tar"], &[]);
+    assert_eq!(ran.code, 2, "{}", shown(&ran));
+    assert!(ran.stdout.contains(CURRENT) && ran.stdout.contains("matches the pattern"), "{}", shown(&ran));
+}
+
+#[test]
+fn all_platforms_are_judged_each() {
+    let image = "fixtures/images/multi-platform-nested.oci";
+    let ran = audit(&[image], &["--all-platforms"]);
+    for platform in ["linux/amd64", "linux/arm64/v8"] {
+        let name = format!("{image}#latest@{platform}");
+        assert!(ran.stdout.contains(&name), "{}", shown(&ran));
+        assert!(platform.starts_with(&inventory(&name, &[]).image.os_arch.unwrap()));
+    }
+    let both = audit(&[image], &["--all-platforms", "--platform", "linux/arm64"]);
+    assert_eq!(both.code, 2, "{}", shown(&both));
+}
+
+#[test]
 fn the_worst_of_all_images_decides() {
     let incomplete = "fixtures/broken/digest-mismatch.oci.tar";
     for (images, want) in [

@@ -142,7 +142,7 @@ fn a_whole_archive_stops_at_its_ceilings() {
     let image = open_limited(&stored, &[("spool_file_bytes", 300_000)]).unwrap().remove(0);
     assert_eq!(image.info.kind, ImageKind::DockerArchive);
     let gap = image.gaps.iter().find(|gap| gap.required).unwrap();
-    assert!(gap.reason.contains("gzip archive: limit `spool_file_bytes` passed"), "{gap:?}");
+    assert!(gap.place == "gzip archive" && gap.reason.contains("limit `spool_file_bytes` passed"), "{gap:?}");
     assert!(gap.reason.contains("--limit spool_file_bytes="), "{gap:?}");
     // A root file system needs no spool.
     let rootfs = write(&directory, "rootfs.tar.gz", &gzip(&rootfs_tar(600_000)));
