@@ -116,11 +116,9 @@ fn needed(squashed: &mut Squashed, collectors: &[&dyn Collector]) -> BTreeSet<Fo
             }
         }
     }
-    for (path, node) in squashed.below(&ImagePath::root()) {
-        if matches!(node, Node::HardLink(_)) {
-            for (index, collector) in collectors.iter().enumerate() {
-                add_alias(squashed, index, *collector, path, path, &mut needed);
-            }
+    for path in squashed.named_otherwise() {
+        for (index, collector) in collectors.iter().enumerate() {
+            add_alias(squashed, index, *collector, path, path, &mut needed);
         }
     }
     for (path, found) in squashed.visible() {

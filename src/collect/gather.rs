@@ -119,8 +119,7 @@ impl Facts {
         let was_directory = matches!(old, Node::Directory(_) | Node::Opaque);
         match (&*old, &entry.node) {
             (Node::Whiteout | Node::Opaque, Node::Directory(_))
-            | (Node::Directory(_), Node::Whiteout | Node::Opaque)
-            | (Node::Opaque, Node::Whiteout) => *old = Node::Opaque,
+            | (Node::Directory(_) | Node::Opaque, Node::Whiteout | Node::Opaque) => *old = Node::Opaque,
             (_, Node::Whiteout) => {}
             (Node::Directory(_), Node::Directory(_)) => *old = entry.node.clone(),
             _ => {

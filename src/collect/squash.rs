@@ -32,7 +32,7 @@ pub struct Squashed {
 struct Placed {
     node: Node,
     stratum: StratumId,
-    /// For a hard link: where its content lies.
+    /// For a hard link, and for a file that its layer names through a link: where its content lies.
     content: Option<Box<Located>>,
 }
 
@@ -100,12 +100,13 @@ impl Squashed {
         }
         let home = |path: ImagePath| moved.get(&path).cloned().unwrap_or(path);
 
-        for (path, node) in facts.entries {
-            let path = home(path);
+        for (named, node) in facts.entries {
             if node == Node::Whiteout {
                 continue;
             }
+            let path = home(named.clone());
             let content = match &node {
+                Node::File(_) if named != path => Some(Box::new(Located { stratum: id, path: named })),
                 Node::HardLink(target) => {
                     let target = moved.get(target).unwrap_or(target);
                     self.locate(target).map(Box::new)
@@ -196,10 +197,18 @@ impl Squashed {
     pub fn locate(&self, path: &ImagePath) -> Option<Located> {
         let placed = self.tree.get(path)?;
         match &placed.node {
-            Node::File(_) => Some(Located { stratum: placed.stratum, path: path.clone() }),
-            Node::HardLink(_) => placed.content.as_deref().cloned(),
+            Node::File(_) if placed.content.is_none() => {
+                Some(Located { stratum: placed.stratum, path: path.clone() })
+            }
+            Node::File(_) | Node::HardLink(_) => placed.content.as_deref().cloned(),
             _ => None,
         }
+    }
+
+    /// Real paths of files whose layers name them, or their content, otherwise.
+    pub fn named_otherwise(&self) -> impl Iterator<Item = &ImagePath> {
+        let is_other = |placed: &Placed| placed.content.is_some() || matches!(placed.node, Node::HardLink(_));
+        self.tree.iter().filter(move |(_, placed)| is_other(placed)).map(|(path, _)| path)
     }
 
     /// The stratum that put what is visible at a real path there.
@@ -261,8 +270,11 @@ impl Squashed {
     /// already is replaced.
     pub(super) fn add_found(&mut self, path: &ImagePath, stratum: StratumId, found: Found) {
         let events = self.events.entry(path.clone()).or_default();
-        let at = match events.iter().position(|event| event.stratum >= stratum) {
-            Some(at) if events[at].stratum == stratum && events[at].found.is_some() => at,
+        // What a stratum removes goes before what it brings.
+        let is_not_before =
+            |event: &Event| event.stratum > stratum || (event.stratum == stratum && event.found.is_some());
+        let at = match events.iter().position(is_not_before) {
+            Some(at) if events[at].stratum == stratum => at,
             Some(at) => {
                 events.insert(at, Event { stratum, found: Some(Found::new()) });
                 at

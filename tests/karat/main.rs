@@ -9,6 +9,7 @@ mod house;
 mod layers;
 mod making;
 mod memory;
+mod merging;
 mod mutate;
 mod sources;
 mod tar;
