@@ -22,6 +22,8 @@ use karat::format::{debian_changelog, os_release};
 use karat::limits::Limits;
 use karat::model::version::deb;
 
+#[path = "conformance/apk.rs"]
+mod apk;
 #[path = "conformance/images.rs"]
 mod images;
 
@@ -55,7 +57,7 @@ type Run = fn(&Path) -> Failable<Outcome>;
 const KINDS: &[(&str, Run)] = &[
     ("versions-deb", versions_deb),
     ("versions-rpm", |_| Ok(Outcome::NotYet("no rpm order"))),
-    ("versions-apk", |_| Ok(Outcome::NotYet("no apk order"))),
+    ("versions-apk", apk::versions),
     ("versions-pacman", |_| Ok(Outcome::NotYet("no pacman order"))),
     ("versions-languages", |_| Ok(Outcome::NotYet("no orders of language ecosystems"))),
     ("pkgdb-dpkg", pkgdb_dpkg),
@@ -63,7 +65,7 @@ const KINDS: &[(&str, Run)] = &[
     ("pkgdb-dpkg-trivy", pkgdb_dpkg_trivy),
     ("pkgdb-dpkg-scalibr", pkgdb_dpkg_scalibr),
     ("pkgdb-dpkg-scancode", pkgdb_dpkg_scancode),
-    ("pkgdb-apk", |_| Ok(Outcome::NotYet("no apk database"))),
+    ("pkgdb-apk", apk::databases),
     ("pkgdb-pacman", |_| Ok(Outcome::NotYet("no pacman database"))),
     ("os-release", os_release_kind),
     ("changelogs-debian", changelogs_debian),

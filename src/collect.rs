@@ -4,6 +4,7 @@
 //! squashed into what is visible at last ([`mod@squash`]), with second visits where one file alone does not say
 //! it all ([`mod@follow_up`]); and [`mod@assemble`] joins what is visible into a system.
 
+mod apk;
 pub mod assemble;
 mod changelogs;
 mod dpkg;
@@ -28,8 +29,15 @@ pub use squash::{Squashed, squash};
 
 /// Everything that karat collects. The order is that of reading: what names the system, its package
 /// databases, what dates them, and last what is recognised and not read.
-pub static COLLECTORS: &[&dyn Collector] =
-    &[&os_release::OsRelease, &dpkg::Dpkg, &dpkg::DpkgFiles, &changelogs::Changelogs, &unread::Unread];
+pub static COLLECTORS: &[&dyn Collector] = &[
+    &os_release::OsRelease,
+    &dpkg::Dpkg,
+    &dpkg::DpkgFiles,
+    &apk::Apk,
+    &apk::ApkFiles,
+    &changelogs::Changelogs,
+    &unread::Unread,
+];
 
 /// Reads one kind of file. What it says of a file depends on nothing but the file, its companions and the
 /// limits, so it can be kept and joined later.

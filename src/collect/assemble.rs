@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::format::dpkg::info_name;
 use crate::format::os_release::canonical_release;
-use crate::model::{Coverage, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
+use crate::model::{Coverage, Ecosystem, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
 
 use super::squash::{Resolved, Squashed};
 use super::{Fact, Needs};
@@ -71,11 +71,15 @@ fn missing(
     let mut gap = |place: &str, reason: &str| {
         gaps.push(Gap { place: place.into(), reason: reason.into(), required: true });
     };
-    let admin = ImagePath::from("var/lib/dpkg");
-    let has_admin = matches!(squashed.resolve(&admin), Resolved::Directory(_));
-    let has_dpkg = facts(squashed).any(|(_, fact)| matches!(fact, Fact::Packages(_)));
-    if has_admin && !has_dpkg {
+    let is_directory =
+        |path: &str| matches!(squashed.resolve(&ImagePath::from(path)), Resolved::Directory(_));
+    if is_directory("var/lib/dpkg") && !has_database(squashed, "dpkg") {
         gap("/var/lib/dpkg", "dpkg's directory is there, and no database in it (status, status.d)");
+    }
+    if let Some(place) = ["lib/apk", "usr/lib/apk"].into_iter().find(|place| is_directory(place))
+        && !has_database(squashed, "apk")
+    {
+        gap(&format!("/{place}"), "apk's directory is there, and no database in it (db/installed)");
     }
     if let Some(strays) = strays(squashed, packages) {
         gap("/var/lib/dpkg/info", &strays);
@@ -87,6 +91,14 @@ fn missing(
         (Some(_), None) => gap("/etc/os-release", "it names no release, so the platform is unknown"),
         (Some(_), Some(_)) => {}
     }
+}
+
+/// Whether a collector read a database, or told why it could not.
+fn has_database(squashed: &Squashed, collector: &str) -> bool {
+    let is_package_list = |(_, fact): &(_, Fact)| matches!(fact, Fact::Packages(_));
+    squashed.visible().flat_map(|(_, found)| found).any(|part| {
+        part.collector == collector && (part.facts.iter().any(is_package_list) || !part.gaps.is_empty())
+    })
 }
 
 /// The gap of a root in which no package was found: it was not understood, so it is never clean.
@@ -150,12 +162,18 @@ fn platform(os: &OsInfo, packages: &[Package]) -> Option<Platform> {
     Some(Platform { os: os.id.clone(), release: canonical_release(os)?, arch })
 }
 
-/// The native architecture: that of dpkg itself, else the one that most packages have.
+/// The native architecture: that of the package manager itself, else the one that most packages have.
 fn native_arch(packages: &[Package]) -> Option<String> {
-    if let Some(dpkg) = packages.iter().find(|p| p.name == "dpkg" && p.arch != "all") {
-        return Some(dpkg.arch.clone());
+    // Packages for every architecture, and old ones of apk that say none.
+    let is_one = |arch: &str| !matches!(arch, "all" | "noarch" | "");
+    let is_manager = |p: &&Package| {
+        is_one(&p.arch)
+            && matches!((p.ecosystem, &*p.name), (Ecosystem::Deb, "dpkg") | (Ecosystem::Apk, "apk-tools"))
+    };
+    if let Some(manager) = packages.iter().find(is_manager) {
+        return Some(manager.arch.clone());
     }
-    let mut archs: Vec<&str> = packages.iter().map(|p| p.arch.as_str()).filter(|a| *a != "all").collect();
+    let mut archs: Vec<&str> = packages.iter().map(|p| p.arch.as_str()).filter(|a| is_one(a)).collect();
     archs.sort_unstable();
     let mut counted: Vec<(usize, &str)> =
         archs.chunk_by(|a, b| a == b).filter_map(|same| Some((same.len(), *same.first()?))).collect();
@@ -163,18 +181,25 @@ fn native_arch(packages: &[Package]) -> Option<String> {
     counted.first().map(|(_, arch)| (*arch).to_string())
 }
 
-/// The package URL, <https://github.com/package-url/purl-spec>, type `deb`.
+/// The package URL, <https://github.com/package-url/purl-spec>, types `deb` and `apk`: the namespace is the
+/// distribution.
 fn purl(package: &Package, platform: Option<&Platform>, os: Option<&OsInfo>) -> String {
-    let namespace = os.map_or("debian", |os| os.id.as_str());
-    let distro =
-        platform.map(|p| format!("&distro={}-{}", escape(&p.os), escape(&p.release))).unwrap_or_default();
+    let of_its_own = match package.ecosystem {
+        Ecosystem::Deb => "debian",
+        Ecosystem::Apk => "alpine",
+    };
+    let arch =
+        Some(&package.arch).filter(|arch| !arch.is_empty()).map(|arch| format!("arch={}", escape(arch)));
+    let distro = platform.map(|p| format!("distro={}-{}", escape(&p.os), escape(&p.release)));
+    let qualifiers: Vec<String> = arch.into_iter().chain(distro).collect();
     format!(
-        "pkg:{}/{}/{}@{}?arch={}{distro}",
+        "pkg:{}/{}/{}@{}{}{}",
         package.ecosystem,
-        escape(namespace),
+        escape(os.map_or(of_its_own, |os| os.id.as_str())),
         escape(&package.name),
         escape(&package.version),
-        escape(&package.arch),
+        if qualifiers.is_empty() { "" } else { "?" },
+        qualifiers.join("&"),
     )
 }
 
@@ -227,17 +252,27 @@ fn coverage(squashed: &Squashed) -> Vec<Coverage> {
     squashed
         .visible()
         .flat_map(|(path, found)| found.iter().map(move |part| (path, part)))
-        .filter(|(_, part)| matches!(part.collector, "dpkg" | "unread"))
-        .filter(|(_, part)| {
+        .filter_map(|(path, part)| Some((path, part, database_kind(part.collector)?)))
+        .filter(|(_, part, _)| {
             part.collector == "unread"
                 || part.facts.iter().any(|(_, f)| matches!(f, Fact::Packages(_) | Fact::Amendments(_)))
                 || !part.gaps.is_empty()
         })
-        .map(|(path, part)| Coverage {
+        .map(|(path, part, kind)| Coverage {
             place: path.to_string(),
-            kind: if part.collector == "unread" { "other package database" } else { "dpkg database" }.into(),
+            kind: kind.into(),
             role: "os-packages".into(),
             read: part.gaps.is_empty(),
         })
         .collect()
+}
+
+/// What a collector's files are, where they are package databases.
+fn database_kind(collector: &str) -> Option<&'static str> {
+    match collector {
+        "dpkg" => Some("dpkg database"),
+        "apk" => Some("apk database"),
+        "unread" => Some("other package database"),
+        _ => None,
+    }
 }

@@ -175,6 +175,7 @@ fn amendments(file: &FileView<'_>, out: &mut Out<'_>) -> Result<()> {
     let changes = records
         .into_iter()
         .map(|record| Amendment {
+            ecosystem: Ecosystem::Deb,
             name: record.package.clone(),
             arch: record.architecture.clone(),
             is_multi_arch_same: record.is_multi_arch_same,

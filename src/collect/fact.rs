@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::BitOr;
 
-use crate::model::{ImagePath, OsInfo, Package, ReleaseEntry};
+use crate::model::{Ecosystem, ImagePath, OsInfo, Package, ReleaseEntry};
 
 /// What a scan is for. An audit needs less than a baseline, and what is not needed is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -67,6 +67,8 @@ pub enum Fact {
 /// One change to a package database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Amendment {
+    /// Whose package it is.
+    pub ecosystem: Ecosystem,
     /// The package's name.
     pub name: String,
     /// Its architecture.

@@ -33,8 +33,6 @@ const MANAGERS: &[Manager] = &[
     system("rpm", "usr/share/rpm/Packages.db"),
     system("rpm", "usr/share/rpm/rpmdb.sqlite"),
     system("rpm (as a manifest)", "var/lib/rpmmanifest/container-manifest-2"),
-    system("apk", "lib/apk/db/installed"),
-    system("apk", "usr/lib/apk/db/installed"),
     system("pacman", "var/lib/pacman/local"),
     system("opkg", "usr/lib/opkg/status"),
     system("opkg", "var/lib/opkg/status"),
@@ -118,9 +116,9 @@ mod tests {
         let want = |path: &str| {
             Unread.want(&Entry { path: ImagePath::from(path), node: Node::File(Meta::default()) }) != Want::No
         };
-        assert!(want("lib/apk/db/installed"));
+        assert!(want("var/lib/rpm/Packages"));
         assert!(want("var/lib/pacman/local/bash-5.2-1/desc"));
-        assert!(!want("lib/apk/db/installed.new"));
-        assert!(!want("srv/lib/apk/db/installed"));
+        assert!(!want("var/lib/rpm.old/Packages"));
+        assert!(!want("srv/var/lib/rpm/Packages"));
     }
 }

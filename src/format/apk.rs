@@ -37,6 +37,8 @@
     )
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::bytes::size_of_len;
 use crate::error::{Error, Result, ResultExt, quoted};
 use crate::limits::{Ceiling, Limits};
@@ -49,7 +51,7 @@ const FORMAT: &str = "apk record";
 pub struct Record {
     /// The line on which the record starts; the first is 1.
     pub line: u64,
-    /// `P`: its name; one that starts with a dot was made up on the system, to hold dependencies together.
+    /// `P`: its name.
     pub name: String,
     /// `V`: its version as written; [`crate::model::version::apk::check`] tells whether apk can order it.
     pub version: String,
@@ -74,6 +76,10 @@ pub struct Record {
     /// `f`: what its installation left broken: `f` files, `s` scripts, `x` extended attributes. (`S` tells how
     /// its digests are written.)
     pub flags: String,
+    /// Whether it was made up on the system, to hold dependencies together (`apk add --virtual .build-deps …`):
+    /// its name starts with a dot, or its description is the one that apk gives. Its version is a time or 0,
+    /// it has no files, and nobody publishes it.
+    pub is_virtual: bool,
     /// Whether an empty line ends it. A database that apk wrote ends so; another was cut off.
     pub is_terminated: bool,
 }
@@ -88,11 +94,9 @@ impl Record {
         (!found.is_empty()).then(|| found.join(", "))
     }
 
-    /// Whether it was made up on the system (`apk add --virtual .build-deps …`): its version is a time or 0, and
-    /// nobody publishes it.
-    #[must_use]
-    pub fn is_virtual(&self) -> bool {
-        self.name.starts_with('.')
+    /// The names that it provides beside its own, without their versions.
+    pub fn provided_names(&self) -> impl Iterator<Item = &str> {
+        self.provides.iter().map(|provided| dependency_name(provided))
     }
 }
 
@@ -101,6 +105,41 @@ impl Record {
 /// error.
 pub fn records<'a>(bytes: &'a [u8], limits: &Limits) -> impl Iterator<Item = Result<Record>> + use<'a> {
     blocks(bytes, limits).map(|block| block.and_then(|block| record(&block)))
+}
+
+/// One error for every name that several records have with different versions or architectures. apk lists all
+/// of them; which one's files are there cannot be told.
+#[must_use]
+pub fn conflicts(records: &[Record]) -> Vec<Error> {
+    let mut by_name: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
+    for record in records {
+        by_name.entry(&record.name).or_default().insert((&record.version, &record.arch));
+    }
+    by_name
+        .into_iter()
+        .filter(|(_, found)| found.len() > 1)
+        .map(|(name, found)| {
+            let found: Vec<&str> = found.into_iter().map(|(version, _)| version).collect();
+            Error::malformed("apk database", "package", None, found.join(", "), "one record")
+                .at(format!("package `{name}`"))
+        })
+        .collect()
+}
+
+/// The names in `/etc/apk/world`, which lists what has to be installed: packages or what they provide, without
+/// versions (`curl>8`) and tags (`curl@edge`). What must *not* be installed (`!curl`) is left out.
+pub fn world(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(str::split_ascii_whitespace)
+        .filter(|word| !word.starts_with('!'))
+        .map(dependency_name)
+        .filter(|name| !name.is_empty())
+}
+
+/// The name in a dependency: what is before a version's relation or a tag.
+fn dependency_name(dependency: &str) -> &str {
+    dependency.split(['<', '>', '=', '~', '@']).next().unwrap_or(dependency)
 }
 
 /// The files of one installed package.
@@ -278,6 +317,7 @@ fn record(block: &Block<'_>) -> Result<Record> {
         match letter {
             b'P' => names.set(&line, "P", value, is_name).map_err(|error| block.at(error))?,
             b'V' => versions.set(&line, "V", value, is_version).map_err(|error| block.at(error))?,
+            b'T' => record.is_virtual = value == b"virtual meta package",
             b'A' => record.arch = text().unwrap_or_default(),
             b'C' => record.checksum = text(),
             b'o' => record.origin = text(),
@@ -293,6 +333,7 @@ fn record(block: &Block<'_>) -> Result<Record> {
     }
     record.name = names.required(block, "P", "a name")?;
     record.version = versions.required(block, "V", "a version")?;
+    record.is_virtual |= record.name.starts_with('.');
     Ok(record)
 }
 
@@ -464,11 +505,12 @@ mod tests {
             replaces: vec!["a".into(), "b".into()],
             repository_tag: Some("edge".into()),
             flags: "fs".into(),
+            is_virtual: false,
             is_terminated: true,
         };
         assert_eq!(*musl, want);
         assert_eq!(musl.remark().as_deref(), Some("broken files, broken scripts"));
-        assert_eq!((deps.line, deps.is_virtual(), deps.remark()), (20, true, None));
+        assert_eq!((deps.line, deps.is_virtual, deps.remark()), (20, true, None));
     }
 
     #[test]
@@ -511,6 +553,22 @@ mod tests {
             assert_eq!(error.to_string(), want);
         }
         assert!(read("").is_empty() && read("\n\n \n").len() == 1);
+    }
+
+    #[test]
+    fn names_of_several_records_are_told() {
+        let text = "P:a\nV:1\n\nP:a\nV:2\n\nP:b\nV:1\nA:x\n\nP:b\nV:1\nA:x\n\nP:made-up\nV:0\nT:virtual meta package\n\n";
+        let all: Vec<Record> = read(text).into_iter().flatten().collect();
+        let told: Vec<String> = conflicts(&all).iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["package `a`: apk database: package: 1, 2; allowed: one record"]);
+        assert!(all[4].is_virtual && !all[3].is_virtual);
+    }
+
+    #[test]
+    fn the_world_is_names() {
+        let names: Vec<&str> =
+            world("# all\ncurl>8.0 git@edge\n!vim\nso:libc.so=1\npy3~3.11\n.build-deps\n").collect();
+        assert_eq!(names, ["curl", "git", "so:libc.so", "py3", ".build-deps"]);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Gap, ImagePath, Package, StratumId};
+use crate::model::{Ecosystem, Gap, ImagePath, Package, StratumId};
 
 use super::super::Fact;
 use super::super::gather::Found;
 use super::super::squash::Squashed;
 
 /// A package by what only one of can be installed.
-type Key = (String, String);
+type Key = (Ecosystem, String, String);
+
+fn key(package: &Package) -> Key {
+    (package.ecosystem, package.name.clone(), package.arch.clone())
+}
 
 /// The installed packages, and a gap for each that is listed twice with different versions.
 pub(super) fn installed(squashed: &Squashed) -> (Vec<Package>, Vec<Gap>) {
@@ -36,9 +40,9 @@ fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMa
         }
     }
     for (path, change) in amendments {
-        let key = (change.name.clone(), change.arch.clone());
+        let key = (change.ecosystem, change.name.clone(), change.arch.clone());
         if !change.is_multi_arch_same
-            && let Some(other) = only_one_named(&packages, &change.name)
+            && let Some(other) = only_one_named(&packages, change.ecosystem, &change.name)
         {
             packages.remove(&other); // it was installed for another architecture before
         }
@@ -51,8 +55,10 @@ fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMa
 }
 
 /// The installed package of this name, if there is just one.
-fn only_one_named(packages: &BTreeMap<Key, Package>, name: &str) -> Option<Key> {
-    let mut named = packages.range((name.to_owned(), String::new())..).take_while(|((n, _), _)| n == name);
+fn only_one_named(packages: &BTreeMap<Key, Package>, ecosystem: Ecosystem, name: &str) -> Option<Key> {
+    let mut named = packages
+        .range((ecosystem, name.to_owned(), String::new())..)
+        .take_while(|((e, n, _), _)| *e == ecosystem && n == name);
     match (named.next(), named.next()) {
         (Some((key, _)), None) => Some(key.clone()),
         _ => None,
@@ -60,7 +66,7 @@ fn only_one_named(packages: &BTreeMap<Key, Package>, name: &str) -> Option<Key> 
 }
 
 fn add(packages: &mut BTreeMap<Key, Package>, path: &ImagePath, package: &Package, gaps: &mut Vec<Gap>) {
-    let key = (package.name.clone(), package.arch.clone());
+    let key = key(package);
     match packages.get(&key) {
         None => {
             packages.insert(key, Package { path: path.clone(), ..package.clone() });
@@ -103,7 +109,7 @@ pub(super) fn attribute(squashed: &Squashed, packages: &mut [Package]) {
         })
         .collect();
     for package in packages {
-        let key = (package.name.clone(), package.arch.clone());
+        let key = key(package);
         let since = states
             .iter()
             .rev()

@@ -1,6 +1,7 @@
 //! The order of Alpine versions, as `apk version -t` of apk-tools 3 has it (apk-package(5)).
 //!
-//! A version is `number{.number}…{letter}{_suffix{number}}…{~hash}{-rNUMBER}`. Two versions are compared part
+//! A version is `number{.number}…{letter}{_suffix{number}}…{~hash}{-rNUMBER}`; behind the letter may stand a
+//! number, which apk-tools 2 took (`3.3.3p1-r3` of Alpine 3.14) and 3 does not. Two versions are compared part
 //! by part up to the first that differs, in kind or in value:
 //!
 //! | part | against its like | where the other version has another part or none |
@@ -14,9 +15,11 @@
 //! | `_cvs` `_svn` `_git` `_hg` `_p` | in this order | after that |
 //! | letter | as letter | after that |
 //! | `.number` | as number; as text if one of the two starts with 0 | after everything |
+//! | number of a letter | as number | after everything |
 //!
-//! Two differences: numbers have any length, where apk-tools stops at 64 bits; and apk-tools 2 orders some
-//! texts that are no versions otherwise (`1.2A` above `1.2`). [`check`] tells what is a version.
+//! Numbers have any length, where apk-tools stops at 64 bits. Where the two generations of apk-tools differ,
+//! the newer counts: in 2, `8.2.0015` comes after `8.2.002`, and texts that are no versions are ordered
+//! otherwise (`1.2A` after `1.2`). [`check`] tells what is a version.
 #![cfg_attr(
     not(test),
     deny(
@@ -55,7 +58,7 @@ pub fn check(version: &str) -> Result<()> {
         match parts.next_part() {
             Part::End => return Ok(()),
             Part::Invalid => {
-                let allowed = "number{.number}…{letter}{_suffix{number}}…{~hash}{-rNUMBER}";
+                let allowed = "number{.number}…{letter{number}}{_suffix{number}}…{~hash}{-rNUMBER}";
                 return Err(Error::malformed("apk version", "value", None, quoted(version), allowed));
             }
             _ => {}
@@ -69,6 +72,7 @@ enum Part<'a> {
     First(&'a [u8]),
     Number(&'a [u8]),
     Letter(u8),
+    LetterNumber(&'a [u8]),
     /// Below 0 what comes before a release.
     Suffix(i8),
     SuffixNumber(&'a [u8]),
@@ -102,7 +106,7 @@ impl Part<'_> {
             Part::SuffixNumber(_) => 5,
             Part::Suffix(_) => 6,
             Part::Letter(_) => 7,
-            Part::Number(_) => 8,
+            Part::Number(_) | Part::LetterNumber(_) => 8,
             Part::First(_) => 9,
         }
     }
@@ -113,6 +117,7 @@ impl Part<'_> {
             (Part::Number(a), Part::Number(b)) if a.starts_with(b"0") || b.starts_with(b"0") => a.cmp(b),
             (Part::First(a), Part::First(b))
             | (Part::Number(a), Part::Number(b))
+            | (Part::LetterNumber(a), Part::LetterNumber(b))
             | (Part::SuffixNumber(a), Part::SuffixNumber(b))
             | (Part::Revision(a), Part::Revision(b)) => number(a, b),
             (Part::Letter(a), Part::Letter(b)) => a.cmp(&b),
@@ -122,10 +127,10 @@ impl Part<'_> {
         }
     }
 
-    /// Where it may stand: only parts of a higher stage, or of the same for numbers and suffixes, follow.
+    /// How far through a version it stands: numbers, letter, suffix and its number, hash, revision, end.
     fn stage(self) -> u8 {
         match self {
-            Part::First(_) | Part::Number(_) => 1,
+            Part::First(_) | Part::Number(_) | Part::LetterNumber(_) => 1,
             Part::Letter(_) => 2,
             Part::Suffix(_) => 3,
             Part::SuffixNumber(_) => 4,
@@ -174,6 +179,7 @@ impl<'a> Parts<'a> {
                 self.rest = after;
                 self.digits().map(Part::Number)
             }
+            b'0'..=b'9' if matches!(last, Part::Letter(_)) => self.digits().map(Part::LetterNumber),
             b'0'..=b'9' if matches!(last, Part::Suffix(_)) => self.digits().map(Part::SuffixNumber),
             b'_' if stage <= 4 => {
                 self.rest = after;
@@ -232,6 +238,10 @@ mod tests {
             ("1.0-r5", "1.0~1234-r0", Less),
             ("99999999999999999999998", "99999999999999999999999", Less),
             ("1.0_alpha_pre2", "1.0_alpha", Less),
+            ("3.3.3p1-r2", "3.3.3p1-r3", Less),
+            ("6.6.2p9", "6.6.2p10", Less),
+            ("6.6.2p", "6.6.2p1", Less),
+            ("6.6.2_p1", "6.6.2p1", Less),
             ("1.0", "1.0A", Less.reverse()),
             ("1.0A", "1.0B", Equal),
             ("", "1", Less),
@@ -244,12 +254,19 @@ mod tests {
 
     #[test]
     fn versions_are_checked_as_apk_checks_them() {
-        for good in ["1", "1.2.3-r0", "2.12r-r4", "1.0_pre2_git20240101~ab12-r3", "20231129.123456", "0.1_p1"]
-        {
+        for good in [
+            "1",
+            "1.2.3-r0",
+            "2.12r-r4",
+            "1.0_pre2_git20240101~ab12-r3",
+            "20231129.123456",
+            "0.1_p1",
+            "3.3.3p1-r3",
+        ] {
             assert!(check(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "a", "1.", "1..2", ".1", "1-r", "1-r0-1", "1-1", "1.0bc", "1.0a1", "1.0A", "1_foo", "1_",
+            "", "a", "1.", "1..2", ".1", "1-r", "1-r0-1", "1-1", "1.0bc", "1.0a.1", "1.0A", "1_foo", "1_",
             "1~", "1~xyz", "1-r1~ab", "1-r1_p1", "1.0+git", "1:2", "1 ",
         ] {
             assert!(check(bad).is_err(), "{bad}");
@@ -258,7 +275,7 @@ mod tests {
 
     fn version() -> impl Strategy<Value = String> {
         prop_oneof![
-            "[0-9]{1,2}(\\.[0-2]{1,2}){0,2}[ab]?(_(alpha|rc|git|p)[0-9]?){0,2}(~[0-1a]{1,2})?(-r[0-9]{1,2})?",
+            "[0-9]{1,2}(\\.[0-2]{1,2}){0,2}([ab][0-2]?)?(_(alpha|rc|git|p)[0-9]?){0,2}(~[0-1a]{1,2})?(-r[0-9]{1,2})?",
             "[0-2a._~r-]{0,6}",
             any::<String>()
         ]
