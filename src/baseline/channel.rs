@@ -16,8 +16,10 @@ use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
 use crate::model::{Package, Platform, ReleaseEntry, Sha256, Time};
 
+mod apt;
 mod changelogs;
 mod files;
+mod names;
 
 /// What one channel source says was published: a suite of a repository for one architecture, a folder of
 /// packages, a folder of changelogs.
@@ -99,12 +101,21 @@ pub struct ReadOptions<'a> {
 pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Vec<ChannelInput>> {
     let name = path.display().to_string();
     match kind_of(path, options.limits).at(|| name.clone())? {
+        Some(Found::Apt(place)) => apt::read(place, path, &name, options),
         Some(Found::Changelogs) => changelogs::read(path, &name, options).map(|input| vec![input]),
-        None => Err(Error::config("no channel source of any known kind").hint(
-            "name an apt repository, a Packages file, a folder of .deb files or a folder of changelogs",
-        )),
+        None => Err(nothing(path)),
     }
     .at(|| name.clone())
+}
+
+/// Why a path is no channel source.
+fn nothing(path: &Path) -> Error {
+    let is_empty = path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let error = match is_empty {
+        true => Error::config("an empty folder"),
+        false => Error::config("no channel source of any known kind"),
+    };
+    error.hint("name an apt repository, a Packages file, a folder of .deb files or a folder of changelogs")
 }
 
 /// Whether this path looks like a channel source.
@@ -116,18 +127,55 @@ pub fn is_channel(path: &Path) -> bool {
 /// What a path turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
+    Apt(apt::Place),
     Changelogs,
 }
 
-/// The kind of a path by the names in it; `None` if it is no channel source.
+/// The kind of a path by the names in it and, of a file, by how it starts; `None` if it is no channel source.
 fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     let metadata = std::fs::metadata(path)?;
-    if !metadata.is_dir() || files::is_image_or_root(path) {
+    if !metadata.is_dir() {
+        return kind_of_file(path, limits);
+    }
+    if path.join("dists").is_dir() {
+        return Ok(Some(Found::Apt(apt::Place::Repository)));
+    }
+    if files::is_image_or_root(path) {
         return Ok(None);
     }
-    let found = files::first_in(path, limits, |name| match changelogs::is_named_changelog(name) {
+    let names = files::entries(path, limits)?;
+    let has =
+        |is: fn(&[u8]) -> bool| names.iter().any(|(path, kind)| !kind.is_dir() && is(files::name_of(path)));
+    if has(apt::is_release_name) || has(apt::is_packages_name) {
+        return Ok(Some(Found::Apt(apt::Place::Suite)));
+    }
+    if has(apt::is_name_of_list) {
+        return Ok(Some(Found::Apt(apt::Place::Lists)));
+    }
+    files::first_in(path, limits, |name| match changelogs::is_named_changelog(name) {
         true => Some(Found::Changelogs),
         false => None,
-    })?;
-    Ok(found)
+    })
+}
+
+fn kind_of_file(path: &Path, limits: &Limits) -> Result<Option<Found>> {
+    let name = files::name_of(path);
+    if apt::is_release_name(name) {
+        return Ok(Some(Found::Apt(apt::Place::Suite)));
+    }
+    let is_named = apt::is_packages_name(name) || apt::is_list_of_host(name);
+    let is_packages = match files::first_bytes(path, limits) {
+        // A database of rpm is called so too.
+        Ok(head) if is_named => !head.contains(&0),
+        Ok(head) => starts_as_packages(&head),
+        Err(_) => is_named,
+    };
+    Ok(is_packages.then_some(Found::Apt(apt::Place::Packages)))
+}
+
+/// Whether a text starts as an index of packages does; a database of dpkg has a status in each stanza.
+fn starts_as_packages(head: &[u8]) -> bool {
+    let end = memchr::memmem::find(head, b"\n\n").unwrap_or(head.len());
+    let stanza = head.get(..end).unwrap_or(head);
+    stanza.starts_with(b"Package: ") && memchr::memmem::find(stanza, b"\nStatus: ").is_none()
 }

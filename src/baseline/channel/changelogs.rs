@@ -107,12 +107,12 @@ pub(super) fn read(directory: &Path, id: &str, options: &ReadOptions<'_>) -> Res
 
 /// One changelog and the digest of its text; `None` if it is none of Debian's.
 fn one(file: &FoundFile, limits: &Limits) -> Result<Option<(Changelog, Sha256)>> {
-    let (changelog, digest) =
+    let (changelog, whole_text) =
         files::inflate(&file.path, limits, |stream| debian_changelog::read(stream, limits))?;
     match changelog {
         Some(changelog) => {
             whole(&changelog)?;
-            Ok(Some((changelog, digest)))
+            Ok(Some((changelog, whole_text.sha256)))
         }
         None if is_surely_debian(files::name_of(&file.path)) => Err(Error::malformed(
             "debian changelog",

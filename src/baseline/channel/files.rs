@@ -17,6 +17,7 @@ use walkdir::WalkDir;
 use crate::bytes::size_of_len;
 use crate::codec::{self, Compression};
 use crate::error::{Error, Result};
+use crate::format::apt_release::Listed;
 use crate::limits::Limits;
 use crate::model::Sha256;
 
@@ -149,9 +150,9 @@ impl<R: Read> Hashed<R> {
         Hashed { stream, hasher: sha2::Sha256::new(), size_bytes: 0 }
     }
 
-    /// The digest of all that was read.
-    pub(super) fn digest(&self) -> Sha256 {
-        Sha256(self.hasher.clone().finalize().into())
+    /// Size and digest of all that was read.
+    pub(super) fn whole(&self) -> Listed {
+        Listed { size_bytes: self.size_bytes, sha256: Sha256(self.hasher.clone().finalize().into()) }
     }
 }
 
@@ -171,13 +172,40 @@ pub(super) fn head(path: &Path) -> Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Hands the inflated content of a file over; gives its digest too. What `take` leaves is read to its end, so
+/// The first bytes of a file's inflated content.
+pub(super) fn first_bytes(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let compression = Compression::of(&head(path)?);
+    let mut first = Vec::new();
+    let plain = codec::decoder(compression, BufReader::new(open(path)?), limits)?;
+    plain.take(size_of_len(BUFFER_BYTES)).read_to_end(&mut first)?;
+    Ok(first)
+}
+
+/// The entries of one directory, by name.
+pub(super) fn entries(directory: &Path, limits: &Limits) -> Result<Vec<(PathBuf, fs::FileType)>> {
+    let mut all = Vec::new();
+    for entry in WalkDir::new(directory).min_depth(1).max_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(io::Error::from)?;
+        all.push((entry.path().to_path_buf(), entry.file_type()));
+        limits.channel_files.check(size_of_len(all.len()))?;
+    }
+    Ok(all)
+}
+
+/// Size and digest of a file as it is stored.
+pub(super) fn digest_of(path: &Path) -> Result<Listed> {
+    let mut stored = Hashed::new(open(path)?);
+    io::copy(&mut stored, &mut io::sink())?;
+    Ok(stored.whole())
+}
+
+/// Hands the inflated content of a file over; gives its size and digest too. What `take` leaves is read to its end, so
 /// that the digest is that of the whole and damage at the end is seen.
 pub(super) fn inflate<T>(
     path: &Path,
     limits: &Limits,
     take: impl FnOnce(&mut dyn io::BufRead) -> Result<T>,
-) -> Result<(T, Sha256)> {
+) -> Result<(T, Listed)> {
     let compression = Compression::of(&head(path)?);
     let stored = BufReader::with_capacity(BUFFER_BYTES, open(path)?);
     let mut plain = Hashed::new(codec::decoder(compression, stored, limits)?);
@@ -187,7 +215,7 @@ pub(super) fn inflate<T>(
     let left = ceiling.max.saturating_add(1).saturating_sub(stream.get_ref().size_bytes);
     io::copy(&mut (&mut stream).take(left), &mut io::sink())?;
     ceiling.check(plain.size_bytes)?;
-    Ok((taken, plain.digest()))
+    Ok((taken, plain.whole()))
 }
 
 /// One digest of several parts, whatever their order; a part that comes twice counts once.
