@@ -18,8 +18,10 @@ use crate::model::{Package, Platform, ReleaseEntry, Sha256, Time};
 
 mod apt;
 mod changelogs;
+mod deb;
 mod files;
 mod names;
+mod packages;
 
 /// What one channel source says was published: a suite of a repository for one architecture, a folder of
 /// packages, a folder of changelogs.
@@ -102,6 +104,7 @@ pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Vec<ChannelInput>>
     let name = path.display().to_string();
     match kind_of(path, options.limits).at(|| name.clone())? {
         Some(Found::Apt(place)) => apt::read(place, path, &name, options),
+        Some(Found::Debs) => packages::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Changelogs) => changelogs::read(path, &name, options).map(|input| vec![input]),
         None => Err(nothing(path)),
     }
@@ -128,6 +131,7 @@ pub fn is_channel(path: &Path) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Apt(apt::Place),
+    Debs,
     Changelogs,
 }
 
@@ -152,10 +156,10 @@ fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     if has(apt::is_name_of_list) {
         return Ok(Some(Found::Apt(apt::Place::Lists)));
     }
-    files::first_in(path, limits, |name| match changelogs::is_named_changelog(name) {
-        true => Some(Found::Changelogs),
-        false => None,
-    })
+    if files::has_file(path, limits, packages::is_named_deb)? {
+        return Ok(Some(Found::Debs));
+    }
+    Ok(files::has_file(path, limits, changelogs::is_named_changelog)?.then_some(Found::Changelogs))
 }
 
 fn kind_of_file(path: &Path, limits: &Limits) -> Result<Option<Found>> {

@@ -66,21 +66,15 @@ fn walk(directory: &Path, limits: &Limits) -> impl Iterator<Item = Result<walkdi
     })
 }
 
-/// What the first file is, in the order of names, of which `tell` knows what it is.
-pub(super) fn first_in<T>(
-    directory: &Path,
-    limits: &Limits,
-    tell: impl Fn(&[u8]) -> Option<T>,
-) -> Result<Option<T>> {
+/// Whether there is a file whose name counts below a directory.
+pub(super) fn has_file(directory: &Path, limits: &Limits, counts: impl Fn(&[u8]) -> bool) -> Result<bool> {
     for entry in walk(directory, limits) {
         let entry = entry?;
-        if entry.file_type().is_file()
-            && let Some(found) = tell(entry.file_name().as_bytes())
-        {
-            return Ok(Some(found));
+        if !entry.file_type().is_dir() && counts(entry.file_name().as_bytes()) {
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// The files below a directory whose name counts, in the order of their paths, and how many others there are.
