@@ -76,14 +76,7 @@ impl<'a> Gathering<'a> {
             gathered.third_party |= is_third_party(package, platform);
             note_earliest(&mut gathered.listed, (version.to_owned(), shelf.clone()), taken_at);
             gathered.note_build(package, version, taken_at);
-            if offer.phased_percent.is_some() || gathered.phased.contains_key(version) {
-                let now = (taken_at, offer.phased_percent.filter(|percent| *percent < 100));
-                let known = gathered.phased.entry(version.to_owned()).or_insert(now);
-                // The newest listing says how far it is; of the binaries of one listing the least.
-                if now.0 > known.0 || now.0 == known.0 && now.1.unwrap_or(100) < known.1.unwrap_or(100) {
-                    *known = now;
-                }
-            }
+            gathered.note_phase(version, taken_at, offer.phased_percent);
             if package.version != version || !package.built_using.is_empty() {
                 self.offer(package);
             }
@@ -100,7 +93,7 @@ impl<'a> Gathering<'a> {
         }
         for history in &known.sources {
             let key = (history.ecosystem, history.source.clone());
-            self.sources.entry(key).or_default().add_history(history);
+            self.sources.entry(key).or_default().add_history(history, known.known_until());
         }
         for (row, version) in known.packages.iter().flat_map(|row| row.versions.iter().map(move |v| (row, v)))
         {

@@ -69,25 +69,35 @@ impl Gathered {
         }
     }
 
-    /// Adds what a stored history holds, as if everything that it was made of had been added.
-    pub(super) fn add_history(&mut self, history: &History) {
+    /// Notes to how many of a hundred hosts a listing offers a version: the newest listing says how far it is,
+    /// of the binaries of one listing the least.
+    pub(super) fn note_phase(&mut self, version: &str, listed_at: Time, percent: Option<u8>) {
+        let now = (listed_at, percent.filter(|percent| *percent < 100));
+        let known = self.phased.entry(version.to_owned()).or_insert(now);
+        if now.0 > known.0 || now.0 == known.0 && now.1.unwrap_or(100) < known.1.unwrap_or(100) {
+            *known = now;
+        }
+    }
+
+    /// Adds what a stored history holds, as if everything that it was made of had been added. `known_until` is
+    /// the time of the newest listing that it can rest on.
+    pub(super) fn add_history(&mut self, history: &History, known_until: Time) {
         self.third_party |= history.third_party && !history.third_party_by_suites;
-        for release in history.releases.iter().chain(&history.rebuilds) {
-            let is_rebuild = history.rebuilds.iter().any(|r| std::ptr::eq(r, release));
-            let has_entry = release.dated.is_some() || !release.suites.is_empty() || !release.cves.is_empty();
-            if has_entry {
-                let entry =
-                    entry_of(history, &release.version, &release.suites, release.dated, &release.cves);
-                let entry = ReleaseEntry { urgency: release.urgency.clone(), rebuild: is_rebuild, ..entry };
-                Joined::of(&entry).merge(if is_rebuild { &mut self.rebuilds } else { &mut self.entries });
+        for release in &history.releases {
+            if let Some(entry) = entry_of_release(history, release) {
+                Joined::of(&entry).merge(&mut self.entries);
             }
-            match (is_rebuild, release.not_after, release.built_at) {
-                (true, Some(at), _) => note_earliest(&mut self.seen_rebuilds, release.version.clone(), at),
-                (false, _, Some(at)) => note_earliest(&mut self.built, release.version.clone(), at),
-                _ => {}
+            if let Some(at) = release.built_at {
+                note_earliest(&mut self.built, release.version.clone(), at);
             }
-            if let (Some(percent), Some(at)) = (release.phased_percent, release.not_after) {
-                self.phased.entry(release.version.clone()).or_insert((at, Some(percent)));
+        }
+        for rebuild in &history.rebuilds {
+            if let Some(entry) = entry_of_release(history, rebuild) {
+                let entry = ReleaseEntry { rebuild: true, ..entry };
+                Joined::of(&entry).merge(&mut self.rebuilds);
+            }
+            if let Some(at) = rebuild.not_after {
+                note_earliest(&mut self.seen_rebuilds, rebuild.version.clone(), at);
             }
         }
         for other in &history.others {
@@ -99,6 +109,9 @@ impl Gathered {
             match sighting.role {
                 SourceRole::Host => note_earliest(&mut self.installed, sighting.version.clone(), sighting.at),
                 SourceRole::Channel => {
+                    let release = history.releases.iter().find(|r| r.version == sighting.version);
+                    let percent = release.and_then(|release| release.phased_percent);
+                    self.note_phase(&sighting.version, known_until, percent);
                     let key = (sighting.version.clone(), sighting.suite.clone());
                     note_earliest(&mut self.listed, key, sighting.at);
                 }
@@ -110,6 +123,13 @@ impl Gathered {
             }
         }
     }
+}
+
+/// The changelog entry of a stored release, where it has one.
+fn entry_of_release(history: &History, release: &Release) -> Option<ReleaseEntry> {
+    let has_one = release.dated.is_some() || !release.suites.is_empty() || !release.cves.is_empty();
+    let entry = entry_of(history, &release.version, &release.suites, release.dated, &release.cves);
+    has_one.then(|| ReleaseEntry { urgency: release.urgency.clone(), ..entry })
 }
 
 /// A stored entry as it was read.

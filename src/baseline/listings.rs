@@ -1,5 +1,8 @@
 //! What dated listings of repositories prove: that a version was out by then, or was not out yet.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,48 +71,55 @@ impl<'a> Listings<'a> {
                 *first = at.min(first).to_owned();
             }
         }
-        let in_suite = |suite: &str| {
+        let in_suite = |suite: &str, latest: Option<Time>| {
             let times = self.times.get(suite)?;
-            match first_seen.get(suite) {
-                Some(first) => times.range(..first).next_back().copied(),
-                None => times.last().copied(),
-            }
+            let before_it = |at: &&Time| first_seen.get(suite).is_none_or(|first| *at < first);
+            let counts = |at: &&Time| before_it(at) && latest.is_none_or(|latest| **at <= latest);
+            times.iter().rev().find(counts).copied()
         };
-        let groups = self.ways(listed, pocket);
-        let until = |suites: &Vec<&str>| suites.iter().filter_map(|suite| in_suite(suite)).max();
-        // A suite of which nothing is proven may have had it at any time.
-        groups.iter().map(until).collect::<Option<Vec<Time>>>()?.into_iter().min()
+        let until = |suites: &[&str], latest| suites.iter().filter_map(|s| in_suite(s, latest)).max();
+        let mut all: Option<Time> = None;
+        let mut of_release: Option<Time> = None;
+        for (pocket, suites) in self.ways(listed, pocket) {
+            // What went into a point release is taken out of `-updates`: only before is absence a proof.
+            let latest = of_release.filter(|_| pocket == Some(Pocket::Updates));
+            // A suite of which nothing is proven may have had it at any time.
+            let at = until(&suites, latest)?;
+            if pocket == Some(Pocket::Release) {
+                of_release = Some(at);
+            }
+            all = Some(all.map_or(at, |known| known.min(at)));
+        }
+        all
     }
 
-    /// The ways by which a version can have come: of each way the suites whose listings prove absence.
-    fn ways(&self, listed: &Listed, pocket: Option<Pocket>) -> Vec<Vec<&str>> {
+    /// The ways by which a version can have come, the release suite before `-updates`: of each the suites whose
+    /// listings prove absence.
+    fn ways(&self, listed: &Listed, pocket: Option<Pocket>) -> Vec<(Option<Pocket>, Vec<&str>)> {
         let of_pocket = |suite: &str| self.suites.pocket(&[suite.to_owned()], None);
-        let needed: Vec<Pocket> = match pocket {
-            Some(Pocket::Security) => vec![Pocket::Security],
-            Some(Pocket::Updates) => vec![Pocket::Updates],
-            Some(Pocket::Backports) => vec![Pocket::Backports],
-            // Some go out through `-updates` ahead of their point release.
-            Some(Pocket::Release) => vec![Pocket::Release, Pocket::Updates],
-            None => self.suites.needed().into_iter().map(|(pocket, _)| pocket).collect(),
-        };
+        let platform: Vec<Pocket> = self.suites.needed().into_iter().map(|(pocket, _)| pocket).collect();
         let known: Vec<(&str, Option<Pocket>)> =
             self.times.keys().map(|suite| (suite.as_str(), of_pocket(suite))).collect();
-        if self.suites.needed().is_empty() || known.iter().all(|(_, pocket)| pocket.is_none()) {
+        if platform.is_empty() || known.iter().all(|(_, pocket)| pocket.is_none()) {
             // Alpine's repositories, and ones that are arranged by themselves: a source keeps to its own.
             let carries = |suite: &&str| listed.keys().any(|(_, shelf)| shelf.as_deref() == Some(*suite));
             let own: Vec<&str> = known.iter().map(|(suite, _)| *suite).filter(carries).collect();
             return match own.is_empty() {
-                true => vec![Vec::new()],
-                false => own.into_iter().map(|suite| vec![suite]).collect(),
+                true => vec![(None, Vec::new())],
+                false => own.into_iter().map(|suite| (None, vec![suite])).collect(),
             };
         }
-        let needed = needed.into_iter().filter(|p| {
-            // A platform that has but one suite has no others to ask.
-            *p == Pocket::Backports || self.suites.needed().iter().any(|(known, _)| known == p)
-        });
-        needed
-            .map(|pocket| known.iter().filter(|(_, p)| *p == Some(pocket)).map(|(suite, _)| *suite).collect())
-            .collect()
+        let mut needed: Vec<Pocket> = match pocket {
+            Some(pocket @ (Pocket::Security | Pocket::Backports)) => vec![pocket],
+            // Some go out through `-updates` ahead of their point release.
+            Some(Pocket::Release | Pocket::Updates) => vec![Pocket::Release, Pocket::Updates],
+            None => platform.clone(),
+        };
+        // A platform that has but one suite has no others to ask.
+        needed.retain(|pocket| *pocket == Pocket::Backports || platform.contains(pocket));
+        needed.sort_by_key(|pocket| *pocket == Pocket::Updates);
+        let of = |pocket| known.iter().filter(move |(_, p)| *p == Some(pocket)).map(|(suite, _)| *suite);
+        needed.into_iter().map(|pocket| (Some(pocket), of(pocket).collect())).collect()
     }
 
     /// Until when this version, or anything newer, was not out.

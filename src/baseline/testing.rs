@@ -1,5 +1,6 @@
 //! Short hands for tests of what is built on baselines.
 
+use super::channel::{ChannelInput, ChannelKind, Offer};
 use super::{Baseline, BuildOptions, HostInput, Inputs, build};
 use crate::model::inventory::INVENTORY_SCHEMA;
 use crate::model::{
@@ -100,6 +101,43 @@ pub(crate) fn host(id: &str, taken_at: &str, system: System) -> HostInput {
 
 pub(crate) fn options(as_of: &str) -> BuildOptions {
     BuildOptions { name: "production".into(), as_of: time(as_of), max_host_age_days: 35 }
+}
+
+/// A whole listing of a suite, as of a time, with these packages (as [`package`] takes them).
+pub(crate) fn listing(platform: &str, suite: &str, taken_at: &str, packages: &[&str]) -> ChannelInput {
+    let offers = packages.iter().map(|text| Offer { package: package(text), phased_percent: None });
+    ChannelInput {
+        id: format!("{suite} {taken_at}"),
+        kind: ChannelKind::AptSuite,
+        platform: Some(platform.parse().unwrap()),
+        suite: Some(suite.into()),
+        taken_at: Some(time(taken_at)),
+        valid_until: None,
+        lists_all: true,
+        digest: Sha256::of(format!("{suite} {taken_at} {packages:?}").as_bytes()),
+        packages: offers.collect(),
+        releases: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// A folder of changelogs.
+pub(crate) fn changelogs(releases: &[Vec<ReleaseEntry>]) -> ChannelInput {
+    ChannelInput {
+        id: "changelogs".into(),
+        kind: ChannelKind::ChangelogFolder,
+        platform: None,
+        suite: None,
+        taken_at: None,
+        lists_all: false,
+        releases: releases.concat(),
+        ..listing("debian/12/amd64", "", "2026-01-01", &[])
+    }
+}
+
+/// A baseline of channel sources alone.
+pub(crate) fn channel_baseline(channels: &[ChannelInput], as_of: &str) -> Baseline {
+    build(&Inputs { channels, ..Default::default() }, &options(as_of)).unwrap()
 }
 
 /// A baseline of these hosts.

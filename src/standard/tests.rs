@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::baseline::Baseline;
-use crate::baseline::testing::{baseline, changelog, system, time};
+use crate::baseline::testing::{baseline, changelog, changelogs, channel_baseline, listing, system, time};
 use crate::drift::{Change, Drift, Patch, between};
 use crate::intel::SupportEnds;
 use crate::model::{Gap, ReleaseEntry, System, Time};
@@ -422,4 +422,85 @@ mod laws {
             prop_assert!(judge(&after, &[], &standard, &support()).verdict.state != State::Drifted);
         }
     }
+}
+
+/// Channel sources know little, each in its way: none of that makes a pass.
+#[test]
+fn what_a_channel_source_does_not_know_is_no_pass() {
+    let platform = "debian/12/amd64";
+    let day = "2026-11-24";
+    let suites = |taken_at: &str, version: &str| {
+        let foo = format!("foo {version}");
+        vec![
+            listing(platform, "bookworm", taken_at, &["other 1"]),
+            listing(platform, "bookworm-security", taken_at, &[&foo]),
+            listing(platform, "bookworm-updates", taken_at, &["other 1"]),
+        ]
+    };
+    let image = |version: &str| system(platform, &[&format!("foo {version}"), "other 1"], &[]);
+    let standard = Standard::default();
+    let verdict = |image: &System, baseline: &Baseline| {
+        let judgement = judged(image, baseline, &standard, time(day), &[]);
+        let worst = judgement.findings.iter().find(|f| f.effect == Effect::Incomplete);
+        (judgement.verdict.state, worst.map(|finding| finding.code.name()))
+    };
+
+    let one = channel_baseline(&suites("2026-11-20", "3"), day);
+    assert_eq!(verdict(&image("3"), &one), (State::Current, None));
+    assert_eq!(
+        verdict(&image("1"), &one),
+        (State::Incomplete, Some("history-short")),
+        "one listing dates nothing"
+    );
+    // Two listings that bracket the patch do.
+    let two = channel_baseline(&[suites("2026-10-10", "1"), suites("2026-11-20", "3")].concat(), day);
+    assert_eq!(verdict(&image("1"), &two), (State::Within, None));
+    let late = channel_baseline(&[suites("2026-03-01", "1"), suites("2026-11-20", "3")].concat(), day);
+    assert_eq!(verdict(&image("1"), &late), (State::Incomplete, Some("history-short")));
+    let long = channel_baseline(&[suites("2026-03-01", "1"), suites("2026-07-01", "3")].concat(), day);
+    assert_eq!(verdict(&image("1"), &long).0, State::Drifted, "stale, and proven all the same");
+
+    let main = channel_baseline(&[listing(platform, "bookworm", "2026-11-20", &["foo 1", "other 1"])], day);
+    assert_eq!(verdict(&image("1"), &main), (State::Incomplete, Some("baseline-suite-missing")));
+
+    let old = channel_baseline(&suites("2026-05-24", "3"), day);
+    assert_eq!(verdict(&image("3"), &old), (State::Incomplete, Some("baseline-stale")));
+
+    // A changelog that was trimmed: what came before its oldest entry is not known.
+    let trimmed = changelog("foo", "3 | bookworm-security | 2026-11-10\n2 | bookworm-security | 2026-11-01");
+    let channels = [suites("2026-11-20", "3"), vec![changelogs(&[trimmed.clone()])]].concat();
+    let short = channel_baseline(&channels, day);
+    assert_eq!(verdict(&image("1"), &short), (State::Incomplete, Some("history-short")));
+    assert_eq!(verdict(&image("2"), &short), (State::Within, None));
+    let production = system(platform, &["foo 3", "other 1"], &[trimmed]);
+    assert_eq!(verdict(&image("1"), &baseline(day, &production)), (State::Incomplete, Some("history-short")));
+}
+
+/// An index of Alpine holds one version of a package, with the day of its build.
+#[test]
+fn an_index_of_one_version_a_package_bounds_an_age_and_no_more() {
+    use crate::model::Ecosystem;
+    let apk = |version: &str, built: &str| {
+        let mut package = crate::baseline::testing::package(&format!("busybox {version}"));
+        package.ecosystem = Ecosystem::Apk;
+        package.built_at = built.parse().ok();
+        package
+    };
+    let platform = "alpine/3.20/x86_64";
+    let mut index = listing(platform, "v3.20/main", "2026-11-20", &[]);
+    index.packages = vec![crate::baseline::channel::Offer {
+        package: apk("1.36.1-r9", "2026-11-01"),
+        phased_percent: None,
+    }];
+    let baseline = channel_baseline(&[index], "2026-11-24");
+    let verdict = |version: &str, built: &str| {
+        let mut image = system(platform, &[], &[]);
+        image.packages = vec![apk(version, built)];
+        let judgement = judged(&image, &baseline, &Standard::default(), time("2026-11-24"), &[]);
+        let Verdict { state, age_days, lower_bound, age_days_at_most, .. } = judgement.verdict;
+        (state, age_days, lower_bound, age_days_at_most)
+    };
+    assert_eq!(verdict("1.36.1-r9", "2026-11-01"), (State::Current, Some(4), false, None));
+    assert_eq!(verdict("1.36.1-r2", "2024-06-01"), (State::Incomplete, Some(23), true, Some(906)));
+    assert_eq!(verdict("1.36.1-r8", "2026-10-01"), (State::Within, Some(23), true, Some(54)));
 }
