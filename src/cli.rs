@@ -159,12 +159,13 @@ fn build(args: BuildArgs, talk: Talk) -> Result<Outcome> {
     if args.name.trim().is_empty() {
         return Err(Error::config("--name: a baseline needs a name, which reports show"));
     }
-    options::each_once(&args.hosts)?;
+    let hosts = source::expand(&args.hosts)?;
+    options::each_once(&hosts)?;
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, true, args.taken_at.unwrap_or(as_of))?;
     let sources = BaselineSources {
-        hosts: args.hosts,
+        hosts,
         channels: args.channels.iter().map(|text| ChannelRef::parse(text)).collect(),
         channels_taken_at: args.channel_taken_at,
     };

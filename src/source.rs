@@ -125,15 +125,19 @@ pub fn open(reference: &str, options: &Options) -> Result<Vec<Image>> {
         let whole = reference.strip_suffix(name).and_then(|whole| whole.strip_suffix('#')).unwrap_or(file);
         let open_all = |options| open_path(whole, forced, file, options).at(|| whole.to_owned());
         let picked = pick(open_all(options)?, reference, name);
-        if picked.is_err() && name.parse::<OciPlatform>().is_ok() | name.contains('@') {
+        if picked.is_err() && (name.contains('@') || name.parse::<OciPlatform>().is_ok()) {
             let all = Options { all_platforms: true, ..options.clone() };
             return pick(open_all(&all)?, reference, name);
         }
         return picked;
     }
     if expand::is_pattern(path) {
-        let missing = Error::not_found("no file or directory matches the pattern").at(reference);
-        return Err(missing.hint("give a pattern that matches images, or a file of exactly this name"));
+        let missing =
+            Error::not_found("no file or directory of this name, and none that matches the pattern")
+                .at(reference);
+        return Err(missing.hint(
+            "give a pattern that matches images, where several are taken, or a file of exactly this name",
+        ));
     }
     let missing = Error::not_found("no such file or directory").at(reference);
     Err(missing

@@ -164,7 +164,9 @@ impl Archive<'_> {
                 let blob = match &self.failure {
                     None => Ok(Arc::clone(plain)),
                     // It need not fit the spool: layers are inflated as they are read, with ceilings of their own.
-                    Some(error) if matches!(error.kind(), Kind::Limit { .. }) => Ok(Arc::clone(self.file)),
+                    Some(error) if matches!(error.kind(), Kind::Limit { .. } | Kind::Io(_)) => {
+                        Ok(Arc::clone(self.file))
+                    }
                     Some(error) => Err(error.clone()),
                 };
                 return Ok(vec![rootfs(reference, blob)]);

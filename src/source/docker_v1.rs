@@ -66,7 +66,10 @@ pub(super) fn images(
         tops.push((id.chars().take(12).collect(), id));
     }
     if tops.is_empty() {
-        return Err(Error::not_found("an image: every layer of the archive is another's parent"));
+        return Err(Error::not_found(match ids.is_empty() {
+            true => "an image; `repositories` lists none, and there is no layer",
+            false => "an image; every layer of the archive is another's parent",
+        }));
     }
     limits.images.check(size_of_len(tops.len()))?;
     let named = tops.into_iter().zip(chains).map(|((name, _), chain)| {
