@@ -92,8 +92,9 @@ pub(super) struct ReadArgs {
     )]
     pub(super) collect: Vec<Collect>,
 
-    /// The platform to take from images that hold several, as OCI names it
-    #[arg(long, env = "KARAT_PLATFORM", value_name = "OS/ARCH[/VARIANT]")]
+    /// The platform to take from images that hold several, as OCI names it [env: KARAT_PLATFORM=]
+    // Read where options are made: clap would let the variable conflict with --all-platforms.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(super) platform: Option<String>,
 
     /// Take every platform of images that hold several, each as an image of its own

@@ -93,7 +93,8 @@ pub(super) fn scan_options(
     as_of: Time,
 ) -> Result<(scan::Options, Arc<AtomicU64>)> {
     let limits = Arc::new(limits(&args.limits)?);
-    let platform = match &args.platform {
+    let in_environment = || std::env::var("KARAT_PLATFORM").ok().filter(|value| !value.is_empty());
+    let platform = match args.platform.clone().or_else(in_environment) {
         Some(asked) => asked.parse()?,
         None => own_platform(),
     };

@@ -203,6 +203,15 @@ fn all_platforms_are_judged_each() {
     }
     let both = audit(&[image], &["--all-platforms", "--platform", "linux/arm64"]);
     assert_eq!(both.code, 2, "{}", shown(&both));
+    // The environment says what is taken where no flag does.
+    let in_environment = |more: &[&str]| {
+        let mut command = Command::cargo_bin("karat").unwrap();
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("KARAT_PLATFORM", "linux/arm64");
+        let output = command.args(["inventory", image]).args(more).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(in_environment(&[]).contains("debian/12/arm64"));
+    assert!(in_environment(&["--all-platforms"]).contains("debian/12/amd64"));
 }
 
 #[test]
