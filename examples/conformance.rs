@@ -26,6 +26,8 @@ use karat::model::version::deb;
 mod apk;
 #[path = "conformance/images.rs"]
 mod images;
+#[path = "conformance/systems.rs"]
+mod systems;
 
 type Failable<T> = Result<T, Box<dyn Error>>;
 
@@ -68,6 +70,7 @@ const KINDS: &[(&str, Run)] = &[
     ("pkgdb-apk", apk::databases),
     ("pkgdb-pacman", |_| Ok(Outcome::NotYet("no pacman database"))),
     ("os-release", os_release_kind),
+    ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),
     ("images", images::images),
     ("images-inspector", images::images_inspector),

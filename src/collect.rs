@@ -31,6 +31,7 @@ pub use squash::{Squashed, squash};
 /// databases, what dates them, and last what is recognised and not read.
 pub static COLLECTORS: &[&dyn Collector] = &[
     &os_release::OsRelease,
+    &os_release::SystemRelease,
     &dpkg::Dpkg,
     &dpkg::DpkgFiles,
     &apk::Apk,

@@ -8,3 +8,4 @@ pub mod deb822;
 pub mod debian_changelog;
 pub mod dpkg;
 pub mod os_release;
+pub mod system_release;

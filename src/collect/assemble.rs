@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::format::dpkg::info_name;
 use crate::format::os_release::canonical_release;
+use crate::format::system_release::{FILES, joined};
 use crate::model::{Coverage, Ecosystem, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
 
 use super::squash::{Resolved, Squashed};
@@ -34,7 +35,7 @@ pub fn assemble(squashed: &Squashed, needs: Needs) -> Assembled {
     for (_, found) in squashed.visible() {
         gaps.extend(found.iter().flat_map(|part| part.gaps.iter().cloned()));
     }
-    let os = os_info(squashed);
+    let os = os_info(squashed, &mut gaps);
     let (mut packages, conflicts) = packages::installed(squashed);
     gaps.extend(conflicts);
     let platform = os.as_ref().and_then(|os| platform(os, &packages));
@@ -87,7 +88,10 @@ fn missing(
     match (os, platform) {
         // `nothing_found` tells that.
         (_, None) if packages.is_empty() => {}
-        (None, _) => gap("/etc/os-release", "it is not there, so the platform is unknown"),
+        (None, _) => gap(
+            "/etc/os-release",
+            "neither it nor an older file names the system, so the platform is unknown",
+        ),
         (Some(_), None) => gap("/etc/os-release", "it names no release, so the platform is unknown"),
         (Some(_), Some(_)) => {}
     }
@@ -143,9 +147,10 @@ fn facts(squashed: &Squashed) -> impl Iterator<Item = (&ImagePath, &Fact)> {
     })
 }
 
-/// What os-release says: the file in /etc before that in /usr/lib, as os-release(5) has it.
-fn os_info(squashed: &Squashed) -> Option<OsInfo> {
-    ["etc/os-release", "usr/lib/os-release"].into_iter().find_map(|place| {
+/// What the system calls itself: os-release, the file in /etc before that in /usr/lib, as os-release(5) has it,
+/// and the older files where it is silent. One that contradicts is a gap.
+fn os_info(squashed: &Squashed, gaps: &mut Vec<Gap>) -> Option<OsInfo> {
+    let said = |place: &str| {
         let Resolved::File(real) = squashed.resolve(&ImagePath::from(place)) else {
             return None;
         };
@@ -153,7 +158,17 @@ fn os_info(squashed: &Squashed) -> Option<OsInfo> {
             Fact::Os(os) => Some(os.clone()),
             _ => None,
         })
-    })
+    };
+    let os_release = ["etc/os-release", "usr/lib/os-release"].into_iter().find_map(said);
+    let others: Vec<(&'static str, OsInfo)> =
+        FILES.iter().filter_map(|(name, _)| Some((*name, said(&format!("etc/{name}"))?))).collect();
+    let (os, contradictions) = joined(os_release, &others);
+    gaps.extend(contradictions.iter().map(|error| Gap {
+        place: error.place(),
+        reason: error.reason(),
+        required: true,
+    }));
+    os
 }
 
 /// The platform: what os-release names, on the architecture of the packages.

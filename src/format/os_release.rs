@@ -50,6 +50,7 @@ impl OsRelease {
         OsInfo {
             id: text("ID").unwrap_or_else(|| "linux".to_owned()),
             version_id: text("VERSION_ID"),
+            point_release: None,
             codename: text("VERSION_CODENAME"),
             pretty_name: text("PRETTY_NAME"),
             id_like: self
@@ -303,6 +304,7 @@ mod tests {
             let os = OsInfo {
                 id: id.into(),
                 version_id: some(version),
+                point_release: None,
                 codename: some(codename),
                 pretty_name: Some("Debian GNU/Linux duke/sid".into()),
                 id_like: like.split_ascii_whitespace().map(str::to_owned).collect(),

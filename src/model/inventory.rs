@@ -126,7 +126,7 @@ pub struct System {
     pub releases: Vec<ReleaseEntry>,
 }
 
-/// What os-release says.
+/// What os-release says, and where it is silent, the older files beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct OsInfo {
     /// `ID`, or `linux` if there is none, as os-release(5) has it.
@@ -134,6 +134,9 @@ pub struct OsInfo {
     /// `VERSION_ID`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
+    /// The exact version, where another file has it (`12.11` of debian_version, `7.9.2009` of centos-release).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point_release: Option<String>,
     /// `VERSION_CODENAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codename: Option<String>,
