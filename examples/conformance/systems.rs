@@ -42,9 +42,13 @@ fn case(name: String, found: &BTreeMap<String, Vec<u8>>, id: &str, version: &str
             found.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         });
     let is_none = id.is_empty() && os.as_ref().is_none_or(|os| os.id == "linux" || os.version_id.is_none());
-    let holds = is_none || (got_id == id && has_version);
-    let mut case =
-        Case::new(name, (!holds).then(|| format!("read as {os:?} against `{id}` `{version}`; {told:?}")));
+    let holds = is_none || (got_id.eq_ignore_ascii_case(id) && has_version);
+    let failure = (!holds).then(|| {
+        let got = os.as_ref().and_then(|os| os.version_id.as_deref()).unwrap_or("no version");
+        let told = if told.is_empty() { String::new() } else { format!("; {}", told.join(" | ")) };
+        format!("read as `{got_id}` {got} against `{id}` {version}{}{told}", explanation(&name))
+    });
+    let mut case = Case::new(name, failure);
     case.note = (!told.is_empty()).then(|| format!("also told: {}", told.join(" | ")));
     case
 }

@@ -325,7 +325,11 @@ impl Squashed {
                     todo.extend(parts.map(<[u8]>::to_vec).rev());
                 }
                 Some(Node::File(_) | Node::HardLink(_)) if todo.is_empty() => return Resolved::File(next),
-                Some(Node::Directory(_) | Node::Opaque) => at = next,
+                Some(Node::Directory(_) | Node::Opaque) => {
+                    // A layer need not have the directories above what it has.
+                    unknown = false;
+                    at = next;
+                }
                 Some(_) => return Resolved::Nothing,
                 None => {
                     unknown = true;

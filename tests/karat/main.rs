@@ -1,5 +1,6 @@
 //! Everything that the crate promises, seen from outside.
 
+mod apk;
 mod central_types;
 mod cli;
 mod codec;

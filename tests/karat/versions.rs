@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::process::{Command, Stdio};
 
-use karat::model::version::deb;
+use karat::model::version::{apk, deb};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -12,7 +12,22 @@ use crate::tools::tool;
 
 #[test]
 fn deb_versions_are_ordered_as_dpkg_orders_them() {
-    let table = String::from_utf8(fixture("versions/dpkg.tsv")).unwrap();
+    let count = ordered("versions/dpkg.tsv", deb::compare);
+    assert!(count > 300, "{count}");
+}
+
+#[test]
+fn apk_versions_are_ordered_as_apk_orders_them() {
+    let count = ordered("versions/apk.tsv", |a, b| {
+        assert!(apk::check(a).is_ok() && apk::check(b).is_ok(), "{a} {b}");
+        apk::compare(a, b)
+    });
+    assert!(count > 300, "{count}");
+}
+
+/// Holds an order against a table of pairs.
+fn ordered(name: &str, compare: impl Fn(&str, &str) -> Ordering) -> usize {
+    let table = String::from_utf8(fixture(name)).unwrap();
     let mut count = 0;
     for line in table.lines().skip(1) {
         let [a, relation, b] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -22,11 +37,11 @@ fn deb_versions_are_ordered_as_dpkg_orders_them() {
             ">" => Ordering::Greater,
             _ => panic!("{line}"),
         };
-        assert_eq!(deb::compare(a, b), want, "{line}");
-        assert_eq!(deb::compare(b, a), want.reverse(), "{line}");
+        assert_eq!(compare(a, b), want, "{line}");
+        assert_eq!(compare(b, a), want.reverse(), "{line}");
         count += 1;
     }
-    assert!(count > 300, "{count}");
+    count
 }
 
 /// Text that dpkg takes as a version, and text that is near it.

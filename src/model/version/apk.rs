@@ -18,8 +18,9 @@
 //! | number of a letter | as number | after everything |
 //!
 //! Numbers have any length, where apk-tools stops at 64 bits. Where the two generations of apk-tools differ,
-//! the newer counts: in 2, `8.2.0015` comes after `8.2.002`, and texts that are no versions are ordered
-//! otherwise (`1.2A` after `1.2`). [`check`] tells what is a version.
+//! the newer counts: in 2, `8.2.0015` comes after `8.2.002` and `1.0_rc1` after `1.0` (but `1.1_rc1` before
+//! `1.1`), and texts that are no versions are ordered otherwise (`1.2A` after `1.2`). [`check`] tells what is a
+//! version.
 #![cfg_attr(
     not(test),
     deny(
