@@ -6,8 +6,8 @@
 //! follows two zero blocks is no part of the archive.
 //!
 //! Read: names and sizes from pax `x` records and GNU `L` and `K` members, base-256 numbers, sparse
-//! files (GNU `S`; pax 0.0, 0.1, 1.0), checksums with signed and unsigned bytes. Not read: owners, times,
-//! extended attributes, star's own sparse layout; pax
+//! files (GNU `S`; pax 0.0, 0.1, 1.0), checksums with signed and unsigned bytes. Not read: owners, times
+//! in pax records, extended attributes, star's own sparse layout; pax
 //! `g` records, which engines pass over. A header that breaks the rules is an error: whatever follows
 //! it cannot be found again.
 
@@ -106,6 +106,8 @@ pub struct Member {
     pub link: Vec<u8>,
     /// Unix permission bits with set-id and sticky bits.
     pub mode: u32,
+    /// When it was changed last, in seconds since 1970; `None` if the header says none, zero or no number.
+    pub mtime_unix: Option<u64>,
     /// The size of its content.
     pub size_bytes: u64,
     /// So many bytes of data are in the archive.
@@ -323,6 +325,7 @@ impl<S: Skip> TarReader<S> {
             kind,
             link,
             mode: header.mode()?,
+            mtime_unix: header.mtime_unix(),
             size_bytes: if kind == MemberKind::File { stored_bytes } else { 0 },
             stored_bytes,
             data_offset: 0,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
 use crate::model::{Package, Platform, ReleaseEntry, Sha256, Time};
 
+mod apk;
 mod apt;
 mod changelogs;
 mod deb;
@@ -104,6 +105,7 @@ pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Vec<ChannelInput>>
     let name = path.display().to_string();
     match kind_of(path, options.limits).at(|| name.clone())? {
         Some(Found::Apt(place)) => apt::read(place, path, &name, options),
+        Some(Found::Apk) => apk::read(path, &name, options),
         Some(Found::Debs) => packages::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Changelogs) => changelogs::read(path, &name, options).map(|input| vec![input]),
         None => Err(nothing(path)),
@@ -118,7 +120,9 @@ fn nothing(path: &Path) -> Error {
         true => Error::config("an empty folder"),
         false => Error::config("no channel source of any known kind"),
     };
-    error.hint("name an apt repository, a Packages file, a folder of .deb files or a folder of changelogs")
+    error.hint(
+        "name an apt repository, a Packages file, an APKINDEX, a folder of .deb files or a folder of changelogs",
+    )
 }
 
 /// Whether this path looks like a channel source.
@@ -131,6 +135,7 @@ pub fn is_channel(path: &Path) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Apt(apt::Place),
+    Apk,
     Debs,
     Changelogs,
 }
@@ -156,6 +161,9 @@ fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     if has(apt::is_name_of_list) {
         return Ok(Some(Found::Apt(apt::Place::Lists)));
     }
+    if files::has_file(path, limits, apk::is_named_index)? {
+        return Ok(Some(Found::Apk));
+    }
     if files::has_file(path, limits, packages::is_named_deb)? {
         return Ok(Some(Found::Debs));
     }
@@ -166,6 +174,9 @@ fn kind_of_file(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     let name = files::name_of(path);
     if apt::is_release_name(name) {
         return Ok(Some(Found::Apt(apt::Place::Suite)));
+    }
+    if apk::is_named_index(name) {
+        return Ok(Some(Found::Apk));
     }
     let is_named = apt::is_packages_name(name) || apt::is_list_of_host(name);
     let is_packages = match files::first_bytes(path, limits) {

@@ -120,6 +120,11 @@ impl Header {
         Ok(u32::try_from(self.number("mode", 100, 8)? & 0o7777).unwrap_or(0))
     }
 
+    /// When the member was changed last, in seconds since 1970; `None` for zero and for what is no number.
+    pub(super) fn mtime_unix(&self) -> Option<u64> {
+        number(self.field(136, 12)).filter(|seconds| *seconds > 0)
+    }
+
     fn number(&self, name: &'static str, start: usize, len: usize) -> Result<u64> {
         let bytes = self.field(start, len);
         number(bytes).ok_or_else(|| {

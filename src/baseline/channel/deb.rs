@@ -51,16 +51,19 @@ pub(super) struct Deb {
 /// `Malformed` for what is damaged in any part of it, `Limit` above a ceiling, `Unsupported` for a format
 /// other than 2.
 pub(super) fn read(file: File, limits: &Limits) -> Result<Deb> {
-    let file: Arc<dyn ReadAt> = Arc::new(HostFile::new(file)?);
-    let layout = Layout::of(&file, limits)?;
-    let contents = match by_debpkg(&file, &layout, limits) {
+    decode(&(Arc::new(HostFile::new(file)?) as Arc<dyn ReadAt>), limits)
+}
+
+fn decode(file: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Deb> {
+    let layout = Layout::of(file, limits)?;
+    let contents = match by_debpkg(file, &layout, limits) {
         Some(contents) => contents,
-        None => Contents { control: layout.control(&file, limits)?, docs: layout.docs(&file, limits)? },
+        None => Contents { control: layout.control(file, limits)?, docs: layout.docs(file, limits)? },
     };
     let mut package = package(&contents.control, limits).at(|| "control".to_owned())?;
     package.built_at = layout.built_at;
     let (releases, unread) = releases(contents.docs, limits)?;
-    Ok(Deb { package, releases, unread, digest: Sha256::of_content(&*file)? })
+    Ok(Deb { package, releases, unread, digest: Sha256::of_content(&**file)? })
 }
 
 /// The members that count.
@@ -219,27 +222,12 @@ fn walk<'a>(
     Ok(is_whole)
 }
 
-/// The content of the current member.
-fn data(tar: &mut Tar<'_>, size_bytes: u64, ceiling: Ceiling) -> Result<Vec<u8>> {
-    ceiling.check(size_bytes)?;
-    let mut all = Vec::new();
-    loop {
-        let here = tar.fill_data()?;
-        let len = here.len();
-        if len == 0 {
-            return Ok(all);
-        }
-        all.extend_from_slice(here);
-        tar.consume_data(len);
-    }
-}
-
 /// The file `control` of a control tar.
 fn control(stream: &mut dyn Read, limits: &Limits) -> Result<Taken<Vec<u8>>> {
     let mut found = None;
     let is_whole = walk(stream, limits.deb_control_bytes, limits, &mut |path, size_bytes, tar| {
         if path.as_bytes() == b"control" {
-            found = Some(data(tar, size_bytes, limits.record_bytes)?);
+            found = Some(files::tar_data(tar, size_bytes, limits.record_bytes)?);
         }
         Ok(())
     })?;
@@ -258,7 +246,7 @@ fn docs(stream: &mut dyn Read, limits: &Limits) -> Result<Taken<Vec<Doc>>> {
     let is_whole = walk(stream, limits.deb_data_bytes, limits, &mut |path, size_bytes, tar| {
         if is_changelog(&path) {
             sum = limits.changelog_bytes.check(sum.saturating_add(size_bytes))?;
-            let stored = data(tar, size_bytes, limits.changelog_bytes)?;
+            let stored = files::tar_data(tar, size_bytes, limits.changelog_bytes)?;
             all.retain(|doc| doc.path != path);
             all.push(Doc { path, stored });
         }
@@ -317,4 +305,113 @@ fn releases(docs: Vec<Doc>, limits: &Limits) -> Result<(Vec<ReleaseEntry>, Vec<S
         }
     }
     Ok((all, unread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deb(name: &str) -> Vec<u8> {
+        let pool = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/channels/debian/pool/main");
+        std::fs::read(format!("{pool}/{name}")).unwrap()
+    }
+
+    fn open(bytes: &[u8]) -> Arc<dyn ReadAt> {
+        Arc::new(bytes.to_vec())
+    }
+
+    #[test]
+    fn debpkg_serves_where_it_reads_all_and_both_readers_agree() {
+        let limits = Limits::default();
+        for (name, serves) in [
+            ("w/widget-gzip_2.0-1_amd64.deb", true),
+            ("w/widget-xz_2.0-1_amd64.deb", true),
+            ("w/widget-zstd_2.0-1_amd64.deb", true),
+            ("w/widget-plain_2.0-1_amd64.deb", true),
+            ("g/gcc-12-base_12.2.0-14+deb12u1_amd64.deb", true),
+            ("w/widget-extra_2.0-1_amd64.deb", false),
+        ] {
+            let file = open(&deb(name));
+            let layout = Layout::of(&file, &limits).unwrap();
+            let (control, docs) =
+                (layout.control(&file, &limits).unwrap(), layout.docs(&file, &limits).unwrap());
+            assert_eq!(docs.len(), 1, "{name}");
+            let by_crate = by_debpkg(&file, &layout, &limits);
+            assert_eq!(by_crate.is_some(), serves, "{name}");
+            if let Some(contents) = by_crate {
+                assert_eq!(contents.control, control, "{name}");
+                let told = |docs: &[Doc]| {
+                    docs.iter().map(|d| (d.path.clone(), d.stored.clone())).collect::<Vec<_>>()
+                };
+                assert_eq!(told(&contents.docs), told(&docs), "{name}");
+            }
+            assert!(decode(&file, &limits).unwrap().releases.len() > 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_debpkg_would_cut_is_read_whole() {
+        // Two gzip members, of which it reads the first.
+        use flate2::{Compression, write::GzEncoder};
+        use std::io::Write as _;
+        let whole = deb("w/widget-plain_2.0-1_amd64.deb");
+        let file = open(&whole);
+        let layout = Layout::of(&file, &Limits::default()).unwrap();
+        let member = |name: &str, content: &[u8]| {
+            let pad: &[u8] = if content.len() % 2 == 1 { b"\n" } else { b"" };
+            let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 7, 0, 0, 100_644, content.len());
+            [header.as_bytes(), content, pad].concat()
+        };
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let part = |m: &Member| {
+            let start = usize::try_from(m.offset).unwrap();
+            whole[start..start + usize::try_from(m.size_bytes).unwrap()].to_vec()
+        };
+        let data = part(&layout.data);
+        let (first, second) = data.split_at(2560); // behind the directories, before the changelog
+        let split = [
+            ar::MAGIC.to_vec(),
+            member("debian-binary", b"2.0\n"),
+            member("control.tar", &part(&layout.control)),
+            member("data.tar.gz", &[gzip(first), gzip(second)].concat()),
+        ]
+        .concat();
+        let file = open(&split);
+        let layout = Layout::of(&file, &Limits::default()).unwrap();
+        assert!(by_debpkg(&file, &layout, &Limits::default()).is_none());
+        assert_eq!(decode(&file, &Limits::default()).unwrap().releases.len(), 2);
+    }
+
+    #[test]
+    fn hostile_bytes_give_an_error_or_a_package() {
+        let mut limits = Limits::default();
+        limits.deb_data_bytes.max = 1 << 20;
+        for name in ["gzip", "xz", "zstd"] {
+            let whole = deb(&format!("w/widget-{name}_2.0-1_amd64.deb"));
+            // The last byte may be padding.
+            for len in 0..whole.len() - 1 {
+                assert!(decode(&open(&whole[..len]), &limits).is_err(), "{name} {len}");
+            }
+            let mut broken = whole.clone();
+            for at in 0..whole.len() {
+                for byte in [whole[at] ^ 1, whole[at] ^ 0x80, 0, b'9', 0xff] {
+                    broken[at] = byte;
+                    drop(decode(&open(&broken), &limits));
+                }
+                broken[at] = whole[at];
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit_that_it_names() {
+        let mut limits = Limits::default();
+        limits.deb_data_bytes.max = 4096;
+        let error = decode(&open(&deb("w/widget-xz_2.0-1_amd64.deb")), &limits).err().unwrap();
+        assert!(error.to_string().contains("data.tar.xz: limit `deb_data_bytes` passed"), "{error}");
+    }
 }

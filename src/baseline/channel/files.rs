@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 use walkdir::WalkDir;
 
+use crate::archive::tar::{Skip, TarReader};
 use crate::bytes::size_of_len;
 use crate::codec::{self, Compression};
 use crate::error::{Error, Result};
 use crate::format::apt_release::Listed;
-use crate::limits::Limits;
+use crate::limits::{Ceiling, Limits};
 use crate::model::Sha256;
 
 /// Files are read in pieces of this size.
@@ -210,6 +211,25 @@ pub(super) fn inflate<T>(
     io::copy(&mut (&mut stream).take(left), &mut io::sink())?;
     ceiling.check(plain.size_bytes)?;
     Ok((taken, plain.whole()))
+}
+
+/// The content of a tar's current member.
+pub(super) fn tar_data<S: Skip>(
+    tar: &mut TarReader<S>,
+    size_bytes: u64,
+    ceiling: Ceiling,
+) -> Result<Vec<u8>> {
+    ceiling.check(size_bytes)?;
+    let mut all = Vec::new();
+    loop {
+        let here = tar.fill_data()?;
+        let len = here.len();
+        if len == 0 {
+            return Ok(all);
+        }
+        all.extend_from_slice(here);
+        tar.consume_data(len);
+    }
 }
 
 /// One digest of several parts, whatever their order; a part that comes twice counts once.
