@@ -24,6 +24,8 @@ use karat::model::version::deb;
 
 #[path = "conformance/apk.rs"]
 mod apk;
+#[path = "conformance/channels.rs"]
+mod channels;
 #[path = "conformance/images.rs"]
 mod images;
 #[path = "conformance/systems.rs"]
@@ -72,6 +74,7 @@ const KINDS: &[(&str, Run)] = &[
     ("os-release", os_release_kind),
     ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),
+    ("channels", channels::channels),
     ("images", images::images),
     ("images-inspector", images::images_inspector),
     ("images-layouts", images::layouts),

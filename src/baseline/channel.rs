@@ -131,11 +131,11 @@ pub fn is_channel(path: &Path) -> bool {
     kind_of(path, &Limits::default()).is_ok_and(|kind| kind.is_some())
 }
 
-/// What a path turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a path turned out to be; what counts before the others comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
-    Apt(apt::Place),
     Apk,
+    Apt(apt::Place),
     Debs,
     Changelogs,
 }
@@ -155,19 +155,23 @@ fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     let names = files::entries(path, limits)?;
     let has =
         |is: fn(&[u8]) -> bool| names.iter().any(|(path, kind)| !kind.is_dir() && is(files::name_of(path)));
-    if has(apt::is_release_name) || has(apt::is_packages_name) {
+    if has(apt::is_release_name) {
         return Ok(Some(Found::Apt(apt::Place::Suite)));
     }
     if has(apt::is_name_of_list) {
         return Ok(Some(Found::Apt(apt::Place::Lists)));
     }
-    if files::has_file(path, limits, apk::is_named_index)? {
-        return Ok(Some(Found::Apk));
-    }
-    if files::has_file(path, limits, packages::is_named_deb)? {
-        return Ok(Some(Found::Debs));
-    }
-    Ok(files::has_file(path, limits, changelogs::is_named_changelog)?.then_some(Found::Changelogs))
+    let below = files::best_in(path, limits, &|name| match name {
+        name if apk::is_named_index(name) => Some(Found::Apk),
+        name if packages::is_named_deb(name) => Some(Found::Debs),
+        name if changelogs::is_named_changelog(name) => Some(Found::Changelogs),
+        _ => None,
+    })?;
+    // Packages say more than an index that nobody dates.
+    Ok(match below {
+        Some(Found::Changelogs) | None if has(apt::is_packages_name) => Some(Found::Apt(apt::Place::Suite)),
+        below => below,
+    })
 }
 
 fn kind_of_file(path: &Path, limits: &Limits) -> Result<Option<Found>> {

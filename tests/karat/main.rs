@@ -2,6 +2,7 @@
 
 mod apk;
 mod central_types;
+mod channels;
 mod cli;
 mod codec;
 mod contracts;

@@ -27,7 +27,7 @@ pub(super) use lists::{is_list_of_host, is_name_of_list};
 pub(super) use places::{is_packages_name, is_release_name};
 
 /// What a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     /// A directory with `dists`.
     Repository,

@@ -67,15 +67,25 @@ fn walk(directory: &Path, limits: &Limits) -> impl Iterator<Item = Result<walkdi
     })
 }
 
-/// Whether there is a file whose name counts below a directory.
-pub(super) fn has_file(directory: &Path, limits: &Limits, counts: impl Fn(&[u8]) -> bool) -> Result<bool> {
+/// The least of what the names below a directory tell.
+pub(super) fn best_in<T: Ord>(
+    directory: &Path,
+    limits: &Limits,
+    tell: &dyn Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>> {
+    let mut best = None;
     for entry in walk(directory, limits) {
         let entry = entry?;
-        if !entry.file_type().is_dir() && counts(entry.file_name().as_bytes()) {
-            return Ok(true);
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        if let Some(told) = tell(entry.file_name().as_bytes())
+            && best.as_ref().is_none_or(|best| told < *best)
+        {
+            best = Some(told);
         }
     }
-    Ok(false)
+    Ok(best)
 }
 
 /// The files below a directory whose name counts, in the order of their paths, and how many others there are.
