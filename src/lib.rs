@@ -17,6 +17,7 @@
 //! | all of that in parallel, for several images | [`scan`] |
 //! | hosts become what production runs, changelogs become dated releases | [`baseline`] |
 //! | a system is compared with production | [`drift`] |
+//! | two systems are compared with each other | [`change`] |
 //! | a drift is judged | [`standard`], with support ends from [`intel`] |
 //! | the versioned JSON contract, and text for people | [`report`], [`render`] |
 //! | the whole, wired; and the command line | [`audit`], [`cli`] |
@@ -29,6 +30,7 @@ pub mod archive;
 pub mod audit;
 pub mod baseline;
 pub mod bytes;
+pub mod change;
 pub mod cli;
 pub mod codec;
 pub mod collect;

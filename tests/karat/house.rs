@@ -19,7 +19,7 @@ const RANKS: &[&[&str]] = &[
     &["collect"],
     &["scan", "intel"],
     &["baseline"],
-    &["drift"],
+    &["drift", "change"],
     &["standard"],
     &["report"],
     &["history"],
