@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::baseline::{Baseline, BuildOptions, HostInput, Inputs, Loaded, build, channel, merge};
 use crate::collect::Needs;
+use crate::compare::Comparison;
 use crate::drift::{Explanation, explain};
 use crate::error::{Error, Result, ResultExt};
 use crate::intel::SupportEnds;
@@ -229,4 +230,41 @@ pub fn explain_package(
     ))
     .at(image)
     .hint("`karat inventory IMAGE` lists what was found"))
+}
+
+/// Compares what two references lead to, each one image; with a yardstick both are judged too.
+///
+/// # Errors
+/// If either leads to no image, or to several.
+pub fn compare(
+    a: &str,
+    b: &str,
+    yardstick: Option<&Yardstick>,
+    options: &scan::Options,
+    as_of: Time,
+) -> Result<Comparison> {
+    let mut sides = Vec::new();
+    for (reference, scanned) in [a, b].into_iter().zip(scan_all(&[a.to_owned(), b.to_owned()], options)) {
+        let mut found = scanned?;
+        match (found.pop(), found.is_empty()) {
+            (Some(one), true) => sides.push(one),
+            (Some(last), false) => {
+                let names: Vec<&str> =
+                    found.iter().chain([&last]).map(|i| i.image.reference.as_str()).collect();
+                return Err(Error::config(format!("it holds {} images, and one is compared", names.len()))
+                    .hint(format!("name one of them: {}", names.join(", ")))
+                    .at(reference));
+            }
+            (None, _) => return Err(Error::config("no image in it").at(reference)),
+        }
+    }
+    let [a, b] = &sides[..] else { return Err(Error::config("two images are compared")) };
+    let Some(yardstick) = yardstick else { return Ok(Comparison::of_inventories(a, b, None)) };
+    let support = SupportEnds::shipped()?;
+    let of = |inventory: &Inventory| {
+        let baseline = &yardstick.baseline.baseline;
+        ImageReport::of(inventory, baseline, &yardstick.standard.standard, &support, as_of)
+    };
+    let baseline = BaselineRef::of(&yardstick.baseline);
+    Ok(Comparison::of_inventories(a, b, Some((&of(a), &of(b), baseline, yardstick.standard.clone()))))
 }

@@ -2,6 +2,8 @@
 //! of exit codes.
 
 mod args;
+mod compare;
+mod completions;
 mod options;
 mod output;
 mod progress;
@@ -16,15 +18,15 @@ use crate::baseline::{Baseline, summarize};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits::Limits;
 use crate::model::{Inventory, Sha256};
-use crate::render::{self, Detail};
+use crate::render::{self, Detail, plain};
 use crate::report::{Report, exit_code};
 use crate::scan::scan_all;
 use crate::source;
 use crate::standard::{Outcome, State};
 
 use args::{
-    AuditArgs, BaselineCommand, BuildArgs, Cli, Command, ExplainArgs, FailOn, InventoryArgs, MergeArgs,
-    ShowArgs, StandardCommand,
+    AuditArgs, BaselineCommand, BuildArgs, Cli, Command, CompareArgs, ExplainArgs, FailOn, InventoryArgs,
+    MergeArgs, ShowArgs, StandardCommand,
 };
 use options::Talk;
 use output::{Format, Output};
@@ -51,7 +53,13 @@ fn run(command: Command, talk: Talk) -> Result<Outcome> {
         Command::Baseline(BaselineCommand::Show(args)) => show(args, talk),
         Command::Explain(args) => explain(args, talk),
         Command::Standard(StandardCommand::Check { file }) => check(&file, talk),
+        Command::Compare(args) => compare(&args, talk),
         Command::Limits => limits(talk),
+        Command::Completions(args) => {
+            output::print(&completions::completions(args.shell), talk)?;
+            Ok(Outcome::Pass)
+        }
+        Command::Man(args) => man(args.out.as_deref(), talk),
     }
 }
 
@@ -60,9 +68,14 @@ fn complain(error: &Error, talk: Talk) {
     let mut stderr = anstream::AutoStream::new(std::io::stderr(), talk.color);
     let red = anstyle::AnsiColor::Red.on_default().bold();
     // There is nobody left to tell that telling failed.
-    let _ = writeln!(stderr, "{red}error{red:#}: {error}");
+    let told = error.to_string();
+    let mut told = told.lines();
+    let _ = writeln!(stderr, "{red}error{red:#}: {}", plain(told.next().unwrap_or_default()));
+    for line in told {
+        let _ = writeln!(stderr, "{}", plain(line));
+    }
     if let (Some(hint), false) = (error.hint_text(), talk.quiet) {
-        let _ = writeln!(stderr, "hint: {hint}");
+        let _ = writeln!(stderr, "hint: {}", plain(hint));
     }
 }
 
@@ -72,8 +85,20 @@ fn note_to(note: &str, talk: Talk) {
     let _ = writeln!(stderr, "note: {note}");
 }
 
+/// Writes the reports; one that cannot be written is told, stops no other and makes the run an error.
+fn deliver(
+    outputs: &[Output],
+    talk: Talk,
+    outcome: Outcome,
+    report: impl FnMut(Format) -> Result<String>,
+) -> Outcome {
+    let errors = output::write_all(outputs, talk, report);
+    errors.iter().for_each(|error| complain(error, talk));
+    if errors.is_empty() { outcome } else { Outcome::Error }
+}
+
 fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
-    let outputs = output::outputs(&args.output.outputs)?;
+    let outputs = output::outputs(&args.output.outputs, output::ALL)?;
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, false, as_of)?;
@@ -84,14 +109,36 @@ fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
         let baseline = audit::baseline(&args.baseline, &standard.standard, &scan, as_of)?;
         audit::audit(&named, &Yardstick { baseline, standard }, &scan, as_of)?
     };
-    for output in &outputs {
-        let text = match output.format {
-            Format::Text => render::audit_text(&report, detail(talk)),
-            Format::Json => json(&report)?,
-        };
-        output::write(output, talk, &text)?;
+    let max_bytes = scan.source.limits.markdown_bytes.as_len();
+    Ok(deliver(&outputs, talk, gate(&report, &args), |format| match format {
+        Format::Text => Ok(render::audit_text(&report, detail(talk))),
+        Format::Json => json(&report),
+        Format::Markdown => Ok(render::audit_markdown(&report, max_bytes)),
+    }))
+}
+
+fn compare(args: &CompareArgs, talk: Talk) -> Result<Outcome> {
+    let outputs = output::outputs(&args.output.outputs, output::ALL)?;
+    let (comparison, limits) = compare::compare(args, talk)?;
+    let outcome = compare::gate(&comparison, args);
+    Ok(deliver(&outputs, talk, outcome, |format| match format {
+        Format::Text => Ok(render::compare_text(&comparison, detail(talk))),
+        Format::Json => json(&comparison),
+        Format::Markdown => Ok(render::compare_markdown(&comparison, limits.markdown_bytes.as_len())),
+    }))
+}
+
+fn man(folder: Option<&std::path::Path>, talk: Talk) -> Result<Outcome> {
+    match folder {
+        None => output::print(&completions::root_page()?, talk)?,
+        Some(folder) => {
+            let pages = completions::write_pages(folder)?;
+            if !talk.quiet {
+                output::print(&format!("{pages} pages written to {}\n", folder.display()), talk)?;
+            }
+        }
     }
-    Ok(gate(&report, &args))
+    Ok(Outcome::Pass)
 }
 
 /// The outcome that the exit code tells.
@@ -110,7 +157,7 @@ fn gate(report: &Report, args: &AuditArgs) -> Outcome {
 }
 
 fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
-    let outputs = output::outputs(&args.output.outputs)?;
+    let outputs = output::outputs(&args.output.outputs, output::ALL)?;
     let as_of = options::as_of(args.read.as_of)?;
     let (scan, read) = options::scan_options(&args.read, args.with_releases, as_of)?;
     let named = source::expand(&args.images)?;
@@ -132,26 +179,24 @@ fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
     if inventories.iter().any(|inventory| inventory.gaps.iter().any(|gap| gap.required)) {
         outcome = outcome.min(Outcome::Incomplete);
     }
-    for output in &outputs {
-        output::write(output, talk, &inventory_document(&inventories, output, talk)?)?;
-    }
-    Ok(outcome)
-}
-
-/// One JSON document an image: indented if there is one, a line each if there are more.
-fn inventory_document(inventories: &[Inventory], output: &Output, talk: Talk) -> Result<String> {
-    match output.format {
+    let max_bytes = scan.source.limits.markdown_bytes.as_len();
+    Ok(deliver(&outputs, talk, outcome, |format| match format {
+        Format::Markdown => Ok(render::inventory_markdown(&inventories, max_bytes)),
+        Format::Json => inventories_json(&inventories),
         Format::Text => {
             let texts = inventories.iter().map(|inventory| render::inventory_text(inventory, detail(talk)));
             Ok(texts.collect::<Vec<_>>().join("\n"))
         }
-        Format::Json => match inventories {
-            [one] => json(one),
-            many => many
-                .iter()
-                .map(|i| Ok(serde_json::to_string(i).map_err(std::io::Error::from)? + "\n"))
-                .collect(),
-        },
+    }))
+}
+
+/// One JSON document an image: indented if there is one, a line each if there are more.
+fn inventories_json(inventories: &[Inventory]) -> Result<String> {
+    match inventories {
+        [one] => json(one),
+        many => {
+            many.iter().map(|i| Ok(serde_json::to_string(i).map_err(std::io::Error::from)? + "\n")).collect()
+        }
     }
 }
 
@@ -215,38 +260,34 @@ fn written(baseline: &Baseline, output: &str, talk: Talk) -> Result<Outcome> {
 }
 
 fn show(args: ShowArgs, talk: Talk) -> Result<Outcome> {
-    let outputs = output::outputs(&args.output.outputs)?;
+    let outputs = output::outputs(&args.output.outputs, output::TEXT_AND_JSON)?;
     let loaded = Baseline::load(&args.file, &Limits::default())?;
-    let summary = summarize(&loaded.baseline);
-    for output in &outputs {
-        let text = match (&args.source, output.format) {
-            (None, Format::Text) => render::baseline_text(&summary),
-            (None, Format::Json) => json(&summary)?,
-            (Some(source), format) => {
-                let histories: Vec<_> = loaded
-                    .baseline
-                    .platforms
-                    .iter()
-                    .flat_map(|platform| &platform.sources)
-                    .filter(|history| history.source == *source)
-                    .collect();
-                if histories.is_empty() {
-                    return Err(Error::not_found(format!("source package `{source}` in the baseline"))
-                        .at(args.file.display().to_string()));
-                }
-                match format {
-                    Format::Text => histories.into_iter().map(render::history_text).collect(),
-                    Format::Json => json(&histories)?,
-                }
-            }
-        };
-        output::write(output, talk, &text)?;
+    let Some(source) = &args.source else {
+        let summary = summarize(&loaded.baseline);
+        return Ok(deliver(&outputs, talk, Outcome::Pass, |format| match format {
+            Format::Json => json(&summary),
+            Format::Text | Format::Markdown => Ok(render::baseline_text(&summary)),
+        }));
+    };
+    let platforms = loaded.baseline.platforms.iter();
+    let histories: Vec<_> = platforms
+        .flat_map(|platform| &platform.sources)
+        .filter(|history| history.source == *source)
+        .collect();
+    if histories.is_empty() {
+        return Err(Error::not_found(format!("source package `{source}` in the baseline"))
+            .at(args.file.display().to_string()));
     }
-    Ok(Outcome::Pass)
+    Ok(deliver(&outputs, talk, Outcome::Pass, |format| match format {
+        Format::Json => json(&histories),
+        Format::Text | Format::Markdown => {
+            Ok(histories.iter().map(|history| render::history_text(history)).collect())
+        }
+    }))
 }
 
 fn explain(args: ExplainArgs, talk: Talk) -> Result<Outcome> {
-    let outputs = output::outputs(&args.output.outputs)?;
+    let outputs = output::outputs(&args.output.outputs, output::TEXT_AND_JSON)?;
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, false, as_of)?;
@@ -256,20 +297,14 @@ fn explain(args: ExplainArgs, talk: Talk) -> Result<Outcome> {
         audit::explain_package(&args.image, &args.package, &Yardstick { baseline, standard }, &scan, as_of)?
     };
     let references = inventories.iter().flat_map(|i| i.systems.iter().map(|_| &i.image.reference));
-    for output in &outputs {
-        let text = match output.format {
-            Format::Json => json(&explanations)?,
-            Format::Text => {
-                let texts = references
-                    .clone()
-                    .zip(&explanations)
-                    .map(|(r, e)| render::explain_text(r, e, detail(talk)));
-                texts.collect::<Vec<_>>().join("\n")
-            }
-        };
-        output::write(output, talk, &text)?;
-    }
-    Ok(Outcome::Pass)
+    Ok(deliver(&outputs, talk, Outcome::Pass, |format| match format {
+        Format::Json => json(&explanations),
+        Format::Text | Format::Markdown => {
+            let pairs = references.clone().zip(&explanations);
+            let texts = pairs.map(|(r, e)| render::explain_text(r, e, detail(talk)));
+            Ok(texts.collect::<Vec<_>>().join("\n"))
+        }
+    }))
 }
 
 fn check(file: &std::path::Path, talk: Talk) -> Result<Outcome> {

@@ -19,7 +19,7 @@
 //! | a system is compared with production | [`drift`] |
 //! | two systems are compared with each other | [`change`] |
 //! | a drift is judged | [`standard`], with support ends from [`intel`] |
-//! | the versioned JSON contract, and text for people | [`report`], [`render`] |
+//! | the versioned JSON contracts, and text and Markdown for people | [`report`], [`compare`], [`render`] |
 //! | the whole, wired; and the command line | [`audit`], [`cli`] |
 //!
 //! A module uses only modules of a lower rank; `tests/karat/house.rs` has the ranks. Nothing below [`cli`]
@@ -34,6 +34,7 @@ pub mod change;
 pub mod cli;
 pub mod codec;
 pub mod collect;
+pub mod compare;
 pub mod drift;
 pub mod error;
 pub mod format;
@@ -49,6 +50,7 @@ pub mod standard;
 pub mod stratum;
 
 pub use baseline::Baseline;
+pub use compare::Comparison;
 pub use drift::Drift;
 pub use error::{Error, Result};
 pub use limits::Limits;

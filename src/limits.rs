@@ -114,6 +114,7 @@ limits! {
     deb_control_bytes = 64 * MIB, "bytes", "the control archive of one .deb, inflated: the largest have under a megabyte";
     deb_data_bytes = 32 * GIB, "bytes", "the files of one .deb, inflated: ar cannot hold more than 10 GB stored";
     document_bytes = GIB, "bytes", "one inventory or baseline document";
+    markdown_bytes = MIB, "bytes", "one Markdown report: GitHub takes no larger job summary; what is left out is counted in it";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

@@ -1,17 +1,26 @@
 //! Reports as people read them. One renderer a file; a renderer shows what a report holds and decides nothing.
 //!
-//! Text bears ANSI colours; whoever prints it takes them out where they are not wanted.
+//! Text bears ANSI colours; whoever prints it takes them out where they are not wanted. All else that could
+//! steer a terminal is escaped: names and versions come from images, and an image is hostile.
 
 mod audit_text;
 mod baseline_text;
+mod compare_text;
 mod explain_text;
+#[cfg(test)]
+mod hostile;
 mod inventory_text;
+mod markdown;
+mod plain;
 mod table;
 
 pub use audit_text::audit_text;
 pub use baseline_text::{baseline_text, history_text};
+pub use compare_text::compare_text;
 pub use explain_text::explain_text;
 pub use inventory_text::inventory_text;
+pub use markdown::{audit_markdown, compare_markdown, inventory_markdown};
+pub use plain::plain;
 
 use anstyle::{AnsiColor, Style};
 
@@ -30,8 +39,9 @@ pub struct Detail {
     pub width: usize,
 }
 
+/// Coloured text; what an image says in it cannot colour or move anything.
 fn paint(style: Style, text: impl std::fmt::Display) -> String {
-    format!("{style}{text}{style:#}")
+    format!("{style}{}{style:#}", plain(&text.to_string()))
 }
 
 /// `1 patch`, `2 patches`.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::drift::{Counts, Drift, PackageDrift, hosts_of};
+use crate::error::{Error, Result, quoted};
 use crate::intel::SupportEnds;
 use crate::model::{Gap, ImageInfo, ImageKind, ImagePath, Inventory, OsInfo, Platform, Sha256, System, Time};
 use crate::standard::{Code, Effect, Finding, Judgement, Outcome, Standard, Upgrade, Verdict, judge};
@@ -255,7 +256,9 @@ impl ImageReport {
 }
 
 impl ImageRef {
-    fn of(image: &ImageInfo, content_id: Sha256) -> Self {
+    /// Of an inventory's image.
+    #[must_use]
+    pub fn of(image: &ImageInfo, content_id: Sha256) -> Self {
         ImageRef {
             reference: image.reference.clone(),
             kind: Some(image.kind),
@@ -290,6 +293,36 @@ impl Report {
             feeds,
             images,
         }
+    }
+}
+
+/// The schema of a document.
+#[derive(Deserialize)]
+struct Header {
+    schema: String,
+}
+
+/// The schema that a JSON document names; `None` if it is none, or names none.
+#[must_use]
+pub fn schema_of(json: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Header>(json).ok().map(|header| header.schema)
+}
+
+impl Report {
+    /// Reads a report that karat wrote.
+    ///
+    /// # Errors
+    /// `Malformed` if it is none, or of a schema that this version does not know.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        let malformed = |found: String| {
+            Error::malformed("report", "document", None, found, format!("`{REPORT_SCHEMA}` in JSON"))
+                .hint("make one with `karat audit IMAGE -b BASELINE -o json=FILE`")
+        };
+        match schema_of(json) {
+            Some(schema) if schema != REPORT_SCHEMA => return Err(malformed(quoted(&schema))),
+            _ => {}
+        }
+        serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))
     }
 }
 

@@ -73,8 +73,14 @@ pub(super) enum Command {
     /// Check the organisation's patch standard
     #[command(subcommand)]
     Standard(StandardCommand),
+    /// Tell what booting B instead of A would change
+    Compare(CompareArgs),
     /// List every limit with its unit and reason
     Limits,
+    /// Write completions for a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
 }
 
 /// How images are read.
@@ -127,7 +133,8 @@ pub(super) enum Collect {
 /// Where reports go.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// A report's format (text, json) and, unless it goes to standard output, its file; may be repeated
+    /// A report's format (text, json, markdown) and, unless it goes to standard output, its file; may be
+    /// repeated
     #[arg(short, long = "output", value_name = "FORMAT[=FILE]")]
     pub(super) outputs: Vec<String>,
 }
@@ -188,6 +195,63 @@ pub(super) struct InventoryArgs {
 
     #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+/// `karat compare`.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// What is there now: an image, an inventory, or a report of `karat audit -o json`
+    #[arg(value_name = "A")]
+    pub(super) a: String,
+
+    /// What would be booted instead: of the same kind
+    #[arg(value_name = "B")]
+    pub(super) b: String,
+
+    /// Judge both images by what patched production runs too: a baseline file, or a host
+    #[arg(short, long, value_name = "FILE_OR_HOST")]
+    pub(super) baseline: Option<String>,
+
+    /// The organisation's patch standard, with --baseline [default: karat.toml, if it is there]
+    #[arg(short, long, env = "KARAT_STANDARD", value_name = "FILE")]
+    pub(super) standard: Option<PathBuf>,
+
+    /// Fail on this
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) fail_on: Vec<FailOnChange>,
+
+    /// Read changelogs too: they name the CVE ids of what B undoes and brings
+    #[arg(long)]
+    pub(super) with_releases: bool,
+
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// Changes that fail only when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOnChange {
+    /// B has an older version of anything, or lacks a patch that A has
+    Downgrade,
+}
+
+/// `karat completions`.
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `karat man`.
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Write one page a command into this directory [default: karat(1) to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 /// `karat baseline …`.

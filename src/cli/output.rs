@@ -1,5 +1,6 @@
 //! Where reports go: formats and files as asked for, each file written whole or not at all.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,34 @@ pub(super) enum Format {
     Text,
     /// The contract.
     Json,
+    /// For a job summary.
+    Markdown,
 }
+
+impl Format {
+    /// The format of a name; never guessed from a file's ending, which would make a spelling an instruction.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "text" | "table" => Some(Format::Text),
+            "json" => Some(Format::Json),
+            "markdown" | "md" => Some(Format::Markdown),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Markdown => "markdown",
+        }
+    }
+}
+
+/// Formats of commands whose results are for a job summary too.
+pub(super) const ALL: &[Format] = &[Format::Text, Format::Json, Format::Markdown];
+/// Formats of the others.
+pub(super) const TEXT_AND_JSON: &[Format] = &[Format::Text, Format::Json];
 
 /// One report that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +54,14 @@ pub(super) struct Output {
 }
 
 /// Reads `FORMAT[=FILE]`; without any, text to standard output.
-pub(super) fn outputs(asked: &[String]) -> Result<Vec<Output>> {
+pub(super) fn outputs(asked: &[String], formats: &[Format]) -> Result<Vec<Output>> {
     if asked.is_empty() {
         return Ok(vec![Output { format: Format::Text, file: None }]);
     }
-    let outputs: Vec<Output> = asked.iter().map(|text| output(text)).collect::<Result<_>>()?;
-    for (i, output) in outputs.iter().enumerate() {
-        if outputs[..i].iter().any(|before| before.file == output.file) {
+    let outputs: Vec<Output> = asked.iter().map(|text| output(text, formats)).collect::<Result<_>>()?;
+    let mut places = BTreeSet::new();
+    for output in &outputs {
+        if !places.insert(output.file.as_deref().map(place)) {
             let place = output.file.as_ref().map_or("standard output".into(), |f| f.display().to_string());
             return Err(Error::config(format!("-o: two reports would go to {place}"))
                 .hint("give each a file of its own: -o text -o json=report.json"));
@@ -41,27 +70,58 @@ pub(super) fn outputs(asked: &[String]) -> Result<Vec<Output>> {
     Ok(outputs)
 }
 
-fn output(text: &str) -> Result<Output> {
-    let (format, file) = match text.split_once('=') {
-        Some((format, file)) => (format, Some(file)),
+/// Where a file is, however its path is written.
+fn place(file: &Path) -> PathBuf {
+    if let Ok(there) = fs::canonicalize(file) {
+        return there;
+    }
+    let folder = folder_of(file);
+    match (fs::canonicalize(folder), file.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => file.to_owned(),
+    }
+}
+
+fn output(text: &str, formats: &[Format]) -> Result<Output> {
+    let (name, file) = match text.split_once('=') {
+        Some((name, file)) => (name, Some(file)),
         None => (text, None),
     };
-    let format = match format {
-        "text" | "table" => Format::Text,
-        "json" => Format::Json,
-        _ => {
-            return Err(Error::config(format!("no report format is called `{format}`"))
-                .hint("-o takes text or json, each with =FILE if it is to go to a file"));
-        }
+    let names = || formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
+    let Some(format) = Format::named(name) else {
+        let by_ending =
+            Path::new(text).extension().and_then(|ending| ending.to_str()).map(|ending| match ending {
+                "txt" => "text",
+                other => other,
+            });
+        let meant = by_ending.and_then(Format::named).filter(|_| file.is_none());
+        return Err(Error::config(format!("no report format is called `{name}`")).hint(match meant {
+            Some(format) => format!("a file stands behind its format: -o {}={text}", format.name()),
+            None => format!("-o takes {}, each with =FILE if it is to go to a file", names()),
+        }));
     };
+    if !formats.contains(&format) {
+        return Err(Error::config(format!("-o {text}: this command has no report as {}", format.name()))
+            .hint(format!("it has {}", names())));
+    }
     if file == Some("") {
         return Err(Error::config(format!("-o {text}: the file has no name")));
     }
     Ok(Output { format, file: file.filter(|f| *f != "-").map(PathBuf::from) })
 }
 
+/// Writes every report to its place. One that cannot be written stops no other; what went wrong comes back.
+pub(super) fn write_all(
+    outputs: &[Output],
+    talk: Talk,
+    mut report: impl FnMut(Format) -> Result<String>,
+) -> Vec<Error> {
+    let written = outputs.iter().map(|output| write(output, talk, &report(output.format)?));
+    written.filter_map(Result::err).collect()
+}
+
 /// Writes a report to its place.
-pub(super) fn write(output: &Output, talk: Talk, report: &str) -> Result<()> {
+fn write(output: &Output, talk: Talk, report: &str) -> Result<()> {
     match &output.file {
         None => print(report, talk),
         Some(file) => write_file(file, anstream::adapter::strip_str(report).to_string().as_bytes()),
@@ -77,13 +137,19 @@ pub(super) fn print(report: &str, talk: Talk) -> Result<()> {
     }
 }
 
-/// Writes a file beside its place and moves it there, so that no half of it is ever read.
-pub(super) fn write_file(file: &Path, content: &[u8]) -> Result<()> {
-    let folder = match file.parent() {
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// Writes a file beside its place and moves it there, so that no half of it is ever read.
+pub(super) fn write_file(file: &Path, content: &[u8]) -> Result<()> {
     let place = || file.display().to_string();
+    // A link stays one: what it leads to is replaced.
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let (file, folder) = (target.as_path(), folder_of(&target));
     if !folder.is_dir() {
         return Err(
             Error::not_found(format!("the directory `{}` to write it to", folder.display())).at(place())

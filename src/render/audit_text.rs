@@ -8,7 +8,7 @@ use crate::report::{ImageReport, Report, SystemReport};
 use crate::standard::{Code, Effect, Finding, Outcome, State, Verdict};
 
 use super::table::Table;
-use super::{BAD, DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, some_of};
+use super::{BAD, DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, plain, some_of};
 
 /// So many sources are told unless all are asked for.
 const WORST: usize = 10;
@@ -32,16 +32,25 @@ pub fn audit_text(report: &Report, detail: Detail) -> String {
 }
 
 fn label(outcome: Outcome) -> String {
+    let style = match outcome {
+        Outcome::Pass => GOOD,
+        Outcome::Fail | Outcome::Error => BAD,
+        Outcome::Incomplete => DOUBTFUL,
+    };
+    paint(style, outcome_word(outcome))
+}
+
+pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Pass => paint(GOOD, "PASS"),
-        Outcome::Fail => paint(BAD, "FAIL"),
-        Outcome::Incomplete => paint(DOUBTFUL, "INCOMPLETE"),
-        Outcome::Error => paint(BAD, "ERROR"),
+        Outcome::Pass => "PASS",
+        Outcome::Fail => "FAIL",
+        Outcome::Incomplete => "INCOMPLETE",
+        Outcome::Error => "ERROR",
     }
 }
 
 /// How many images came out how.
-fn overall(report: &Report) -> String {
+pub(super) fn overall(report: &Report) -> String {
     let of = |outcome: Outcome, word: &str| {
         let n = report.images.iter().filter(|image| image.outcome == outcome).count();
         (n > 0).then(|| format!("{n} {word}"))
@@ -59,7 +68,7 @@ fn overall(report: &Report) -> String {
 }
 
 /// What was held against what.
-fn yardstick(report: &Report) -> String {
+pub(super) fn yardstick(report: &Report) -> String {
     let mut parts = Vec::new();
     if let Some(baseline) = &report.baseline {
         let hosts = count(baseline.hosts, "host", "hosts");
@@ -86,15 +95,16 @@ fn image_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
     if let Some(error) = &image.error {
         let mut told = error.lines();
         let first = told.next().unwrap_or_default();
-        lines.push(format!("{}  {reference}: {first}", label(image.outcome)));
-        lines.extend(told.map(|line| format!("      {line}")));
+        lines.push(format!("{}  {reference}: {}", label(image.outcome), plain(first)));
+        lines.extend(told.map(|line| format!("      {}", plain(line))));
         return lines;
     }
     if image.systems.is_empty() {
         lines.push(format!("{}  {reference}: no verdict: {}", label(image.outcome), unread(image)));
     }
     for system in &image.systems {
-        lines.push(format!("{}  {reference}: {}", label(system.verdict.outcome), why(system, image)));
+        let why = why(system, image);
+        lines.push(format!("{}  {reference}: {}", label(system.verdict.outcome), plain(&why)));
         lines.extend(system_lines(system, detail));
     }
     lines.extend(gap_lines(image, detail));
@@ -102,7 +112,7 @@ fn image_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
 }
 
 /// The verdict in one breath.
-fn why(system: &SystemReport, image: &ImageReport) -> String {
+pub(super) fn why(system: &SystemReport, image: &ImageReport) -> String {
     let verdict = &system.verdict;
     let platform = system.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
     let age = age(verdict);
@@ -131,12 +141,12 @@ fn why(system: &SystemReport, image: &ImageReport) -> String {
     format!("{platform} {reason}")
 }
 
-fn unread(image: &ImageReport) -> String {
+pub(super) fn unread(image: &ImageReport) -> String {
     let parts = image.gaps.iter().filter(|gap| gap.required).count();
     format!("{} could not be read", count(parts, "required part", "required parts"))
 }
 
-fn age(verdict: &Verdict) -> String {
+pub(super) fn age(verdict: &Verdict) -> String {
     let Some(days) = verdict.age_days else { return "an unknown time".into() };
     let at_least = if verdict.lower_bound { "≥ " } else { "" };
     format!("{at_least}{days} days")
@@ -180,7 +190,7 @@ fn system_lines(system: &SystemReport, detail: Detail) -> Vec<String> {
     lines
 }
 
-fn sums(counts: &Counts) -> String {
+pub(super) fn sums(counts: &Counts) -> String {
     let mut text = format!("{} of {} packages behind", counts.behind, counts.compared);
     if counts.behind > 0 {
         let cves = match counts.cves {
@@ -203,16 +213,37 @@ fn sums(counts: &Counts) -> String {
 }
 
 /// The packages of one source that are behind.
-struct Source<'a> {
-    name: &'a str,
-    packages: Vec<&'a PackageDrift>,
-    since: Option<Time>,
-    versions: BTreeSet<&'a str>,
-    cves: BTreeSet<&'a str>,
+pub(super) struct Source<'a> {
+    pub(super) name: &'a str,
+    pub(super) packages: Vec<&'a PackageDrift>,
+    pub(super) since: Option<Time>,
+    pub(super) versions: BTreeSet<&'a str>,
+    pub(super) cves: BTreeSet<&'a str>,
+}
+
+impl Source<'_> {
+    /// For how many days it has been behind, `≥` where that is a lower bound.
+    pub(super) fn days(&self) -> String {
+        let bound = if self.packages.iter().any(|package| package.lower_bound) { "≥" } else { "" };
+        let days = self.packages.iter().filter_map(|package| package.days_behind).max();
+        days.map_or("?".into(), |days| format!("{bound}{days}"))
+    }
+
+    /// What the image has, and what production has.
+    pub(super) fn version_pair(&self) -> (String, String) {
+        let Some(package) = self.packages.first() else { return Default::default() };
+        // A rebuild shows in the binary version alone.
+        let is_rebuild = package.baseline_source_version.as_ref() == Some(&package.image_source_version);
+        let (has, wants) = match is_rebuild {
+            true => (&package.image_version, &package.baseline_version),
+            false => (&package.image_source_version, &package.baseline_source_version),
+        };
+        (has.clone(), wants.clone().unwrap_or_default())
+    }
 }
 
 /// What is behind, told once per source, the longest first.
-fn by_source(drift: &[PackageDrift]) -> Vec<Source<'_>> {
+pub(super) fn by_source(drift: &[PackageDrift]) -> Vec<Source<'_>> {
     let mut sources: BTreeMap<&str, Source<'_>> = BTreeMap::new();
     for package in drift.iter().filter(|package| package.change == Change::Behind) {
         let source = sources.entry(&package.source).or_insert_with(|| Source {
@@ -240,23 +271,14 @@ fn source_lines(sources: &[Source<'_>], detail: Detail) -> Vec<String> {
     let mut table = Table::new(&headings[..shown_columns], &[4, 5, 6]);
     let shown = if detail.verbose { sources.len() } else { WORST };
     for source in sources.iter().take(shown) {
-        let Some(package) = source.packages.first() else { continue };
-        let bound = source.packages.iter().any(|p| p.lower_bound);
-        let days = source.packages.iter().filter_map(|p| p.days_behind).max();
-        let days = days.map_or("?".into(), |days| format!("{}{days}", if bound { "≥" } else { "" }));
         let ids: Vec<&str> = source.cves.iter().copied().collect();
-        // A rebuild shows in the binary version alone.
-        let is_rebuild = package.baseline_source_version.as_ref() == Some(&package.image_source_version);
-        let (has, wants) = match is_rebuild {
-            true => (&package.image_version, &package.baseline_version),
-            false => (&package.image_source_version, &package.baseline_source_version),
-        };
+        let (has, wants) = source.version_pair();
         let cells = [
             source.name.to_string(),
-            has.clone(),
-            wants.clone().unwrap_or_default(),
+            has,
+            wants,
             source.since.map_or("unknown".into(), |since| since.date().to_string()),
-            days,
+            source.days(),
             source.versions.len().to_string(),
             ids.len().to_string(),
             some_of(&ids, usize::MAX),
@@ -320,7 +342,7 @@ fn note_lines(system: &SystemReport, detail: Detail) -> Vec<String> {
         };
         lines.push(format!(
             "      {word}: {} {}",
-            finding.message,
+            plain(&finding.message),
             paint(FAINT, format!("[{}]", finding.code))
         ));
     }
@@ -366,7 +388,7 @@ fn gap_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
     let mut lines = vec![String::new(), "      Not read:".to_string()];
     for gap in gaps.iter().take(shown) {
         let optional = if gap.required { "" } else { " (not required)" };
-        lines.push(format!("        {}: {}{optional}", paint(DOUBTFUL, &gap.place), gap.reason));
+        lines.push(format!("        {}: {}{optional}", paint(DOUBTFUL, &gap.place), plain(&gap.reason)));
     }
     if gaps.len() > shown {
         lines.push(paint(FAINT, format!("        and {} more; -v shows all", gaps.len() - shown)));

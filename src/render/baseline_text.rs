@@ -3,7 +3,7 @@
 use crate::baseline::{History, Release, Summary};
 
 use super::table::Table;
-use super::{DOUBTFUL, FAINT, STRONG, count, paint, some_of};
+use super::{DOUBTFUL, FAINT, STRONG, count, paint, plain, some_of};
 
 /// What a baseline holds, in numbers.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn baseline_text(summary: &Summary) -> String {
     }
     for platform in &summary.platforms {
         lines.push(String::new());
-        let channel = platform.channel.as_ref().map(|c| format!(" ({c})")).unwrap_or_default();
+        let channel = platform.channel.as_ref().map(|c| format!(" ({})", plain(c))).unwrap_or_default();
         lines.push(format!("{}{channel}", paint(STRONG, &platform.platform)));
         let mut table = Table::new(&[], &[]);
         let mut row = |what: &str, value: String| table.row([what.to_string(), value]);

@@ -5,17 +5,17 @@ use crate::drift::{Adoption, Basis, Change, Explanation, PackageExplanation, Sta
 use crate::model::Time;
 
 use super::table::Table;
-use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, some_of};
+use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, plain, some_of};
 
 /// An explanation as text.
 #[must_use]
 pub fn explain_text(reference: &str, explanation: &Explanation, detail: Detail) -> String {
     let platform = explanation.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
-    let mut lines = vec![format!("{} {platform}", paint(STRONG, reference))];
+    let mut lines = vec![format!("{} {}", paint(STRONG, reference), plain(&platform))];
     match &explanation.against {
         Some(against) => lines.push(format!(
             "compared with {} of {} as of {}{}",
-            against.platform,
+            plain(&against.platform.to_string()),
             count(against.hosts, "host", "hosts"),
             against.as_of,
             if against.other_arch { ", because the baseline has no other of this release" } else { "" }
@@ -40,22 +40,24 @@ fn package_lines(
     let mut lines = vec![format!(
         "{}  {} (source {} {})",
         paint(STRONG, format!("{}:{}", package.name, package.arch)),
-        package.image_version,
-        package.source,
-        package.image_source_version
+        plain(&package.image_version),
+        plain(&package.source),
+        plain(&package.image_source_version)
     )];
     if let Some(slot) = &package.slot {
-        lines.push(format!("  compared by slot {slot}, since its name carries the version"));
+        lines.push(format!("  compared by slot {}, since its name carries the version", plain(slot)));
     }
     if !package.beside.is_empty() {
-        lines.push(format!("  the newest of its slot; beside it: {}", package.beside.join(", ")));
+        lines.push(format!("  the newest of its slot; beside it: {}", plain(&package.beside.join(", "))));
     }
     if package.third_party {
         lines.push("  a third party's: every entry of its changelog counts as a release".into());
     }
     lines.extend(adoption_lines(package.adoption.as_ref()));
     lines.push(match &package.reaches {
-        Some(oldest) => format!("  its history reaches back to {oldest}, so its age is exact"),
+        Some(oldest) => {
+            format!("  its history reaches back to {}, so its age is exact", plain(oldest))
+        }
         None => "  no known history reaches back to the image's version: its age is a lower bound".into(),
     });
     lines.push(format!("  {}", result(package)));
@@ -69,7 +71,7 @@ fn package_lines(
         let ids: Vec<&str> = package.named_already.iter().map(String::as_str).collect();
         lines.push(format!(
             "  not counted, since the image's version or an older one names them already: {}",
-            some_of(&ids, most_ids(detail))
+            plain(&some_of(&ids, most_ids(detail)))
         ));
     }
     lines
@@ -82,12 +84,12 @@ fn adoption_lines(adoption: Option<&Adoption>) -> Vec<String> {
     if adoption.basis == Basis::Channel {
         return vec![format!(
             "  no host carries it; the newest release of its source is {}",
-            adoption.source_version
+            plain(&adoption.source_version)
         )];
     }
     let mut lines = vec![format!(
         "  adopted: {}, which {} of {} run or something newer ({} % asked for){}",
-        adoption.version,
+        plain(&adoption.version),
         adoption.running,
         count(adoption.carrying, "host", "hosts"),
         adoption.share_percent,
@@ -95,7 +97,7 @@ fn adoption_lines(adoption: Option<&Adoption>) -> Vec<String> {
     )];
     if adoption.hosts.len() > 1 {
         for share in &adoption.hosts {
-            lines.push(format!("    {} on {}", share.version, count(share.hosts, "host", "hosts")));
+            lines.push(format!("    {} on {}", plain(&share.version), count(share.hosts, "host", "hosts")));
         }
     }
     lines

@@ -3,7 +3,7 @@
 use crate::model::Inventory;
 
 use super::table::Table;
-use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint};
+use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, plain};
 
 /// An inventory as text; packages one by one.
 #[must_use]
@@ -13,7 +13,9 @@ pub fn inventory_text(inventory: &Inventory, detail: Detail) -> String {
         let platform = system.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
         let name = system.os.as_ref().and_then(|os| os.pretty_name.clone()).unwrap_or_default();
         lines.push(format!(
-            "      {platform}  {name}  {}",
+            "      {}  {}  {}",
+            plain(&platform),
+            plain(&name),
             paint(FAINT, count(system.packages.len(), "package", "packages"))
         ));
         let mut table = Table::new(&["package", "version", "arch", "source", "layer", "state"], &[4]);
@@ -77,7 +79,7 @@ fn gaps(inventory: &Inventory) -> Vec<String> {
     let mut lines = vec![String::new(), "      Not read:".to_string()];
     for gap in &inventory.gaps {
         let optional = if gap.required { "" } else { " (not required)" };
-        lines.push(format!("        {}: {}{optional}", paint(DOUBTFUL, &gap.place), gap.reason));
+        lines.push(format!("        {}: {}{optional}", paint(DOUBTFUL, &gap.place), plain(&gap.reason)));
     }
     lines
 }

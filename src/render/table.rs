@@ -1,4 +1,6 @@
-//! Columns that line up. Widths are counted in characters; what is too wide for the line is cut with `…`.
+//! Columns that line up; a cell is one line and steers nothing, whatever an image put into it. Widths are counted in characters; what is too wide for the line is cut with `…`.
+
+use super::plain;
 
 /// Rows of a table; the first is the heading.
 pub(super) struct Table {
@@ -13,7 +15,7 @@ impl Table {
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| plain(&cell).into_owned()).collect());
     }
 
     /// The rows as lines, indented, at most `width` wide as far as the last column can give way.

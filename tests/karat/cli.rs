@@ -11,21 +11,21 @@ use serde_json::Value;
 
 use crate::making::{gzip, zstd};
 
-const BASELINE: &str = "fixtures/production/debian-12.baseline.json";
-const CURRENT: &str = "fixtures/images/debian-12-current.docker.tar";
-const DRIFTED: &str = "fixtures/images/debian-12-drifted.oci.tar";
-const WHOLE: &str = "fixtures/broken/whole.oci.tar";
-const DAY: &str = "2026-11-24";
+pub(crate) const BASELINE: &str = "fixtures/production/debian-12.baseline.json";
+pub(crate) const CURRENT: &str = "fixtures/images/debian-12-current.docker.tar";
+pub(crate) const DRIFTED: &str = "fixtures/images/debian-12-drifted.oci.tar";
+pub(crate) const WHOLE: &str = "fixtures/broken/whole.oci.tar";
+pub(crate) const DAY: &str = "2026-11-24";
 
 /// What a run came to.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs karat in the root of the source, without what the environment of the tests might say.
-fn karat(args: &[&str]) -> Ran {
+pub(crate) fn karat(args: &[&str]) -> Ran {
     let mut command = Command::cargo_bin("karat").unwrap();
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KARAT_")) {
@@ -39,14 +39,14 @@ fn karat(args: &[&str]) -> Ran {
     }
 }
 
-fn audit(images: &[&str], more: &[&str]) -> Ran {
+pub(crate) fn audit(images: &[&str], more: &[&str]) -> Ran {
     let mut args = vec!["audit", "--baseline", BASELINE, "--as-of", DAY];
     args.extend(images);
     args.extend(more);
     karat(&args)
 }
 
-fn shown(ran: &Ran) -> String {
+pub(crate) fn shown(ran: &Ran) -> String {
     format!("exit code {}\n--- standard output\n{}--- standard error\n{}", ran.code, ran.stdout, ran.stderr)
 }
 
@@ -93,6 +93,7 @@ fn help_and_limits_are_what_they_were() {
         ("help", &["--help"][..]),
         ("help_audit", &["audit", "--help"]),
         ("help_inventory", &["inventory", "--help"]),
+        ("help_compare", &["compare", "--help"]),
         ("help_build", &["baseline", "build", "--help"]),
         ("limits", &["limits"]),
     ] {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use karat::baseline::Baseline;
+use karat::compare::Comparison;
 use karat::model::Inventory;
 use karat::report::Report;
 use karat::standard::findings_page;
@@ -29,6 +30,7 @@ fn schemas_are_those_of_the_types() {
     check_schema::<Inventory>("inventory.schema.json");
     check_schema::<Baseline>("baseline.schema.json");
     check_schema::<Report>("report.schema.json");
+    check_schema::<Comparison>("compare.schema.json");
 }
 
 #[test]

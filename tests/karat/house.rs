@@ -22,7 +22,7 @@ const RANKS: &[&[&str]] = &[
     &["drift", "change"],
     &["standard"],
     &["report"],
-    &["history"],
+    &["history", "compare"],
     &["render"],
     &["audit"],
     &["cli"],
