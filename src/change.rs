@@ -211,7 +211,7 @@ struct Key {
     ecosystem: Option<Ecosystem>,
     name: String,
     slot: Option<Slot>,
-    /// Empty for the system's own and for `all`, of which a system can have only one.
+    /// Empty for the system's own and for `all` and `noarch`, of which a system can have only one.
     foreign_arch: String,
 }
 
@@ -237,7 +237,8 @@ fn keyed(system: &System) -> BTreeMap<Key, Vec<&Package>> {
     let mut packages: BTreeMap<Key, Vec<&Package>> = BTreeMap::new();
     for package in &system.packages {
         let slot = slot_of(&package.name);
-        let is_own = package.arch == "all" || Some(package.arch.as_str()) == native;
+        let is_own =
+            matches!(package.arch.as_str(), "all" | "noarch") || Some(package.arch.as_str()) == native;
         let key = Key {
             ecosystem: Some(package.ecosystem),
             name: slot.as_ref().map_or_else(|| package.name.clone(), Slot::to_string),
