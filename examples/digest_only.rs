@@ -66,6 +66,7 @@ fn stream(reference: &str, threads: usize) -> Result<()> {
         platform: "linux/amd64".parse()?,
         all_platforms: false,
         spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
+        registry: Arc::default(),
     };
     let progress = Arc::new(AtomicU64::new(0));
     let layers = layer::Options {

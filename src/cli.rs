@@ -7,6 +7,7 @@ mod completions;
 mod options;
 mod output;
 mod progress;
+mod registry;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -115,6 +115,18 @@ limits! {
     deb_data_bytes = 32 * GIB, "bytes", "the files of one .deb, inflated: ar cannot hold more than 10 GB stored";
     document_bytes = GIB, "bytes", "one inventory or baseline document";
     markdown_bytes = MIB, "bytes", "one Markdown report: GitHub takes no larger job summary; what is left out is counted in it";
+    registry_stall_seconds = 60, "seconds", "without a byte from a registry: slow ones are slow for seconds";
+    registry_answer_seconds = 300, "seconds", "a manifest, token or error of a registry, from first to last byte";
+    registry_layer_seconds = 6 * 3600, "seconds", "one answer with a layer: 10 GB at 4 Mbit/s";
+    registry_attempts = 6, "tries", "of one request that brings nothing, over eight seconds and what the registry asks to wait";
+    registry_resumes = 64, "cuts", "of one layer on its way: each goes on where the last ended";
+    registry_wait_seconds = 120, "seconds", "a wait that a registry asks for (Retry-After); longer ones are for another run";
+    registry_redirects = 5, "hops", "redirects of one request: registries send once, to where the blobs are";
+    registry_manifests = 1000, "fetches", "manifests asked for to find one image: indexes name a dozen";
+    registry_answer_bytes = MIB, "bytes", "a token or list from a registry, or what a credential helper says";
+    auth_file_bytes = MIB, "bytes", "one file of credentials";
+    ca_file_bytes = 8 * MIB, "bytes", "one file of CA certificates: those of a system are 250 KiB";
+    credential_helper_seconds = 30, "seconds", "an answer of a credential helper";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

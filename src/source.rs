@@ -38,11 +38,13 @@ mod expand;
 mod magic;
 mod oci;
 mod platform;
+mod registry;
 mod skopeo_dir;
 
 pub use directory::DirectoryStratum;
 pub use expand::expand;
 pub use platform::OciPlatform;
+pub use registry::RegistryOptions;
 
 use blobs::LayoutFiles;
 
@@ -57,6 +59,8 @@ pub struct Options {
     pub all_platforms: bool,
     /// Where archives go that are compressed as a whole, while they are read.
     pub spool: Arc<SpoolPool>,
+    /// How registries are spoken with.
+    pub registry: Arc<RegistryOptions>,
 }
 
 /// One image that a name led to.
@@ -104,13 +108,13 @@ pub struct LayerBlob {
 }
 
 /// Prefixes of kinds that are planned and not read.
-const LATER: [&str; 6] = ["disk", "sbom", "registry", "docker-daemon", "containers-storage", "docker"];
+const LATER: [&str; 5] = ["disk", "sbom", "docker-daemon", "containers-storage", "docker"];
 
 /// Opens an image, or all images of an archive or layout that holds several.
 ///
 /// `reference` is a path, or a path behind a prefix that forces its kind (`docker-archive:`, `oci-archive:`,
-/// `oci-dir:`, `skopeo-dir:`, `dir:`, `rootfs-tar:`, `inventory:`); a file whose own name looks like that is
-/// found first. `PATH#NAME` picks one image of several by the name that [`ImageInfo::reference`] gives it,
+/// `oci-dir:`, `skopeo-dir:`, `dir:`, `rootfs-tar:`, `inventory:`), or the name of an image behind `registry:`;
+/// a file whose own name looks like that is found first. `PATH#NAME` picks one image of several by the name that [`ImageInfo::reference`] gives it,
 /// also where that name is the platform that it has with [`Options::all_platforms`].
 ///
 /// # Errors
@@ -118,6 +122,9 @@ const LATER: [&str; 6] = ["disk", "sbom", "registry", "docker-daemon", "containe
 /// file of another kind.
 pub fn open(reference: &str, options: &Options) -> Result<Vec<Image>> {
     let (forced, path) = split_prefix(reference)?;
+    if forced == Some(ImageKind::Registry) {
+        return open_registry(reference, path, options);
+    }
     if exists(path) {
         return open_path(reference, forced, path, options).at(|| reference.to_owned());
     }
@@ -142,6 +149,16 @@ pub fn open(reference: &str, options: &Options) -> Result<Vec<Image>> {
     let missing = Error::not_found("no such file or directory").at(reference);
     Err(missing
         .hint("give the path of a docker archive, OCI archive or layout, or a root file system directory"))
+}
+
+/// Opens an image of a registry; behind `#` one of its platforms may be named.
+fn open_registry(reference: &str, path: &str, options: &Options) -> Result<Vec<Image>> {
+    let Some((whole, platform)) = reference.split_once('#') else {
+        return registry::images(reference, path, options).at(|| reference.to_owned());
+    };
+    let name = path.split_once('#').map_or(path, |(name, _)| name);
+    let all = Options { all_platforms: true, ..options.clone() };
+    pick(registry::images(whole, name, &all).at(|| whole.to_owned())?, reference, platform)
 }
 
 /// The image of this reference.
@@ -175,7 +192,12 @@ fn split_prefix(reference: &str) -> Result<(Option<ImageKind>, &str)> {
     }
     if LATER.contains(&prefix) {
         let known = ImageKind::ALL.map(|kind| format!("{}:", kind.prefix())).join(" ");
-        return Err(Error::unsupported(format!("images named by `{prefix}:`"))
+        let refused = Error::unsupported(format!("images named by `{prefix}:`"));
+        if prefix == "docker" {
+            let name = path.trim_start_matches('/');
+            return Err(refused.hint(format!("an image in a registry is `registry:{name}`")).at(reference));
+        }
+        return Err(refused
             .hint(format!("`skopeo copy` makes an oci-archive of it; kinds that are read: {known}"))
             .at(reference));
     }
@@ -220,7 +242,7 @@ fn open_file(
     options: &Options,
 ) -> Result<Vec<Image>> {
     match forced {
-        Some(kind @ (ImageKind::Dir | ImageKind::OciDir)) => {
+        Some(kind @ (ImageKind::Dir | ImageKind::OciDir | ImageKind::Registry)) => {
             return Err(Error::config(format!("a file, and no `{kind}`")));
         }
         Some(ImageKind::Inventory) => return Ok(vec![document(reference, file, options)]),

@@ -119,6 +119,26 @@ pub(super) struct ReadArgs {
     /// [default: SOURCE_DATE_EPOCH, else now]
     #[arg(long, env = "KARAT_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<Time>,
+
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
+}
+
+/// How registries are spoken with.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How registries are spoken with")]
+pub(super) struct RegistryArgs {
+    /// Credentials for registries [default: podman's auth.json and docker's config.json]
+    #[arg(long, env = "REGISTRY_AUTH_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(super) registry_auth: Option<PathBuf>,
+
+    /// Believe the CAs in this PEM file too; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(super) registry_ca: Vec<PathBuf>,
+
+    /// A registry without TLS; may be repeated. This machine itself (localhost) needs no leave
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) plain_http: Vec<String>,
 }
 
 /// What can be looked for.
@@ -142,8 +162,8 @@ pub(super) struct OutputArgs {
 /// `karat audit`.
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories; patterns
-    /// (`images/**/*.tar`) are read here too
+    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories, images in
+    /// registries (`registry:HOST/NAME:TAG`); patterns (`images/**/*.tar`) are read here too
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
 
@@ -181,8 +201,8 @@ pub(super) enum FailOn {
 /// `karat inventory`.
 #[derive(Debug, Args)]
 pub(super) struct InventoryArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories; patterns
-    /// (`images/**/*.tar`) are read here too
+    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories, images in
+    /// registries (`registry:HOST/NAME:TAG`); patterns (`images/**/*.tar`) are read here too
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
 
@@ -256,6 +276,7 @@ pub(super) struct ManArgs {
 
 /// `karat baseline …`.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it a run")]
 pub(super) enum BaselineCommand {
     /// Make a baseline from patched production hosts, repositories and package folders
     Build(BuildArgs),

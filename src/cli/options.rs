@@ -113,6 +113,7 @@ pub(super) fn scan_options(
             platform,
             all_platforms: args.all_platforms,
             spool: spool.clone(),
+            registry: Arc::new(super::registry::options(&args.registry)),
         },
         layer: layer::Options { limits, spool, progress: progress.clone() },
         needs,

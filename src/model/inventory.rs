@@ -70,6 +70,8 @@ pub enum ImageKind {
     RootfsTar,
     /// An inventory that karat wrote.
     Inventory,
+    /// An image in a registry.
+    Registry,
 }
 
 impl ImageKind {
@@ -84,11 +86,12 @@ impl ImageKind {
             ImageKind::Dir => "dir",
             ImageKind::RootfsTar => "rootfs-tar",
             ImageKind::Inventory => "inventory",
+            ImageKind::Registry => "registry",
         }
     }
 
     /// All kinds.
-    pub const ALL: [ImageKind; 7] = [
+    pub const ALL: [ImageKind; 8] = [
         ImageKind::DockerArchive,
         ImageKind::OciArchive,
         ImageKind::OciDir,
@@ -96,6 +99,7 @@ impl ImageKind {
         ImageKind::Dir,
         ImageKind::RootfsTar,
         ImageKind::Inventory,
+        ImageKind::Registry,
     ];
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::oci::blob_path;
 use crate::archive::tar::Index;
 use crate::bytes::{self, HostFile, ReadAt, passes_end};
 use crate::error::{Error, Result, ResultExt as _};
@@ -19,6 +20,27 @@ pub(super) trait Files {
     /// # Errors
     /// `NotFound` if there is none of this path; others if it cannot be had.
     fn open(&self, path: &ImagePath) -> Result<Arc<dyn ReadAt>>;
+
+    /// Opens the blob of a digest; `size_bytes` is what its descriptor says.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
+    fn blob(&self, digest: Sha256, _size_bytes: u64) -> Result<Arc<dyn ReadAt>> {
+        self.open(&blob_path(digest))
+    }
+
+    /// Opens the manifest or index of a digest: where blobs are files, a blob like any other.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
+    fn manifest(&self, digest: Sha256, size_bytes: u64) -> Result<Arc<dyn ReadAt>> {
+        self.blob(digest, size_bytes)
+    }
+
+    /// Whether every manifest costs a request, so that only those are read that may be wanted.
+    fn is_remote(&self) -> bool {
+        false
+    }
 
     /// Reads a small one.
     ///

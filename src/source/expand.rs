@@ -4,6 +4,7 @@ use glob::{MatchOptions, Pattern, glob_with};
 
 use super::{exists, split_prefix};
 use crate::error::{Error, Result};
+use crate::model::ImageKind;
 
 /// Names start with a dot only where the pattern does, and `*` stays within a directory, as in a shell.
 const LIKE_A_SHELL: MatchOptions =
@@ -34,7 +35,10 @@ pub fn expand(references: &[String]) -> Result<Vec<String>> {
 
 fn matches(reference: &str) -> Result<Vec<String>> {
     // What cannot be split is for opening to refuse.
-    let Ok((_, path)) = split_prefix(reference) else { return Ok(Vec::new()) };
+    let Ok((kind, path)) = split_prefix(reference) else { return Ok(Vec::new()) };
+    if kind == Some(ImageKind::Registry) {
+        return Ok(Vec::new());
+    }
     let is_there = exists(path) || path.rsplit_once('#').is_some_and(|(file, _)| exists(file));
     if is_there || !is_pattern(path) {
         return Ok(Vec::new());

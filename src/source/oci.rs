@@ -25,7 +25,7 @@ use crate::model::{ImageInfo, ImageKind, ImagePath, Sha256};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub(super) struct Descriptor {
     media_type: Option<String>,
     digest: String,
     size: u64,
@@ -71,11 +71,14 @@ struct Candidate {
     manifest: Result<Manifest>,
     /// Which entry of `index.json` led to it.
     entry: usize,
+    /// What names the manifest, where it is to be read only if this is the image.
+    later: Option<Descriptor>,
 }
 
 impl Candidate {
     fn is_absent(&self) -> bool {
-        self.manifest.as_ref().is_err_and(|error| matches!(error.kind(), Kind::NotFound(_)))
+        self.later.is_none()
+            && self.manifest.as_ref().is_err_and(|error| matches!(error.kind(), Kind::NotFound(_)))
     }
 
     fn shown_platform(&self) -> String {
@@ -84,6 +87,13 @@ impl Candidate {
 }
 
 impl Descriptor {
+    /// Of a manifest or index that no other one names.
+    pub(super) fn of_root(media_type: Option<String>, digest: Sha256, size: u64) -> Self {
+        // Servers that know nothing of images have types of their own for them, which say nothing.
+        let media_type = media_type.filter(|media_type| media_type.starts_with("application/vnd."));
+        Descriptor { media_type, digest: digest.to_string(), size, annotations: None, platform: None }
+    }
+
     fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -125,9 +135,24 @@ pub(super) fn images(
     if entries.is_empty() {
         return Err(Error::not_found("an image; the index lists none")).at(|| "index.json".to_owned());
     }
+    images_of(reference, kind, files, options, &entries)
+}
+
+/// The images that the entries of an index lead to; for each name the one of the wanted platform.
+///
+/// # Errors
+/// If there are too many.
+pub(super) fn images_of(
+    reference: &str,
+    kind: ImageKind,
+    files: &dyn Files,
+    options: &Options,
+    entries: &[Descriptor],
+) -> Result<Vec<Image>> {
+    let limits = &*options.limits;
     let mut named = Vec::new();
     let mut seen = BTreeSet::new();
-    for (name, members) in groups(&entries) {
+    for (name, members) in groups(entries) {
         let group = Group { files, options, name };
         match group.choose(&members) {
             Ok(chosen) => {
@@ -235,7 +260,31 @@ impl Group<'_> {
         // Within one entry the first that fits is the image, as the specification has it.
         let mut entries = BTreeSet::new();
         present.retain(|c| entries.insert(c.entry));
+        present.iter_mut().for_each(|candidate| self.read_later(candidate));
         Ok(present)
+    }
+
+    /// Whether a manifest need not be asked for yet: it says that it is for another platform.
+    fn is_unwanted(&self, descriptor: &Descriptor) -> bool {
+        let is_manifest = descriptor.media_type.as_deref().and_then(says_index) == Some(false);
+        let is_other =
+            || descriptor.platform().is_some_and(|platform| self.options.platform.rank(&platform).is_none());
+        self.files.is_remote() && !self.options.all_platforms && is_manifest && is_other()
+    }
+
+    /// Reads the manifest of an image that was chosen before it was read.
+    fn read_later(&self, candidate: &mut Candidate) {
+        let Some(descriptor) = candidate.later.take() else { return };
+        candidate.manifest = self.document(&descriptor, candidate.digest).and_then(|document| {
+            match (document.config, document.layers.unwrap_or_default()) {
+                (Some(config), layers)
+                    if is_image_config(config.media_type.as_deref()) && no_layers(&layers).is_none() =>
+                {
+                    Ok(Manifest { config, layers })
+                }
+                _ => Err(Error::unsupported("an artifact that is no container image")),
+            }
+        });
     }
 
     fn nothing(&self, absent: Vec<Candidate>, others: &[String], broken: Option<Error>) -> Error {
@@ -256,6 +305,7 @@ impl Group<'_> {
     fn place(&self) -> String {
         match self.name {
             Some(name) => format!("image `{name}`"),
+            None if self.files.is_remote() => "index".to_owned(),
             None => "index.json".to_owned(),
         }
     }
@@ -273,6 +323,13 @@ impl Group<'_> {
         if met.manifests.contains(&digest) || met.indexes.contains(&digest) {
             return Ok(());
         }
+        if self.is_unwanted(descriptor) {
+            met.manifests.insert(digest);
+            let (platform, later) = (descriptor.platform(), Some(descriptor.clone()));
+            let manifest = Err(Error::not_found("the manifest, which was not asked for"));
+            met.candidates.push(Candidate { digest, platform, manifest, entry, later });
+            return Ok(());
+        }
         let document = match self.document(descriptor, digest) {
             Ok(document) => document,
             Err(error) => {
@@ -282,7 +339,13 @@ impl Group<'_> {
                 } else {
                     met.manifests.insert(digest);
                     let platform = descriptor.platform();
-                    met.candidates.push(Candidate { digest, platform, manifest: Err(error), entry });
+                    met.candidates.push(Candidate {
+                        digest,
+                        platform,
+                        manifest: Err(error),
+                        entry,
+                        later: None,
+                    });
                 }
                 return Ok(());
             }
@@ -310,14 +373,15 @@ impl Group<'_> {
             let json = blob(self.files, &config, limits).ok()?;
             ImageConfig::parse(&json).ok()?.platform
         });
-        met.candidates.push(Candidate { digest, platform, manifest: Ok(Manifest { config, layers }), entry });
+        let manifest = Ok(Manifest { config, layers });
+        met.candidates.push(Candidate { digest, platform, manifest, entry, later: None });
         Ok(())
     }
 
     /// The index or manifest that a descriptor names.
     fn document(&self, descriptor: &Descriptor, digest: Sha256) -> Result<Document> {
         let place = || digest.to_string();
-        let json = blob(self.files, descriptor, &self.options.limits)?;
+        let json = manifest(self.files, descriptor, digest, &self.options.limits)?;
         let mut document: Document = parse_json("image manifest", &json).at(place)?;
         let is_schema1 = document.schema_version == Some(1)
             || document.fs_layers.is_some()
@@ -407,7 +471,10 @@ pub(super) fn blob_path(digest: Sha256) -> ImagePath {
 
 /// Opens what a descriptor names and holds it against the descriptor's size.
 fn open_blob(files: &dyn Files, descriptor: &Descriptor, digest: Sha256) -> Result<Arc<dyn ReadAt>> {
-    let blob = files.open(&blob_path(digest))?;
+    of_size(files.blob(digest, descriptor.size)?, descriptor)
+}
+
+fn of_size(blob: Arc<dyn ReadAt>, descriptor: &Descriptor) -> Result<Arc<dyn ReadAt>> {
     if blob.size_bytes() != descriptor.size {
         return Err(Error::malformed(
             "blob",
@@ -426,6 +493,16 @@ fn blob(files: &dyn Files, descriptor: &Descriptor, limits: &Limits) -> Result<V
     let digest = parse_digest(&descriptor.digest)?;
     let place = || digest.to_string();
     let blob = open_blob(files, descriptor, digest).at(place)?;
+    let bytes = bytes::read_all(&*blob, limits.manifest_bytes).at(place)?;
+    check_digest(&bytes, digest)?;
+    Ok(bytes)
+}
+
+/// Reads a manifest or index, checked against its descriptor.
+fn manifest(files: &dyn Files, descriptor: &Descriptor, digest: Sha256, limits: &Limits) -> Result<Vec<u8>> {
+    let place = || digest.to_string();
+    let blob =
+        files.manifest(digest, descriptor.size).and_then(|blob| of_size(blob, descriptor)).at(place)?;
     let bytes = bytes::read_all(&*blob, limits.manifest_bytes).at(place)?;
     check_digest(&bytes, digest)?;
     Ok(bytes)

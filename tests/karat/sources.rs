@@ -538,8 +538,8 @@ fn names_that_lead_to_no_image_say_what_is_there() {
     for (name, want) in [
         ("/no/such/image.tar", "/no/such/image.tar: not found: no such file or directory"),
         (
-            "registry:example/app:1",
-            "registry:example/app:1: not read by this version: images named by `registry:`",
+            "docker://example/app:1",
+            "docker://example/app:1: not read by this version: images named by `docker:`",
         ),
         ("/dev/null", "/dev/null: neither a regular file nor a directory"),
         ("", ": not found: no such file or directory"),
