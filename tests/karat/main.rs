@@ -15,6 +15,7 @@ mod memory;
 mod merging;
 mod mutate;
 mod outputs;
+mod registry;
 mod sources;
 mod tar;
 mod tools;
