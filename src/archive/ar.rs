@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use crate::bytes::{ReadAt, Section, size_of_len};
+use crate::bytes::{Head, ReadAt, Section, read_all, size_of_len};
 use crate::error::{Error, Result, quoted};
 use crate::limits::{Ceiling, Limits};
 use crate::model::Time;
@@ -41,12 +41,9 @@ pub struct Member {
 /// # Errors
 /// `Malformed` if it does not start as an archive.
 pub fn members<'a>(archive: &'a dyn ReadAt, limits: &Limits) -> Result<Members<'a>> {
-    let mut magic = [0; MAGIC.len()];
     let len = size_of_len(MAGIC.len());
-    if archive.size_bytes() >= len {
-        archive.read_exact_at(0, &mut magic)?;
-    }
-    if &magic != MAGIC {
+    let magic = read_all(&Head::new(archive, len), limits.record_bytes)?;
+    if magic != MAGIC {
         let found = if archive.size_bytes() == 0 { "an empty file".to_owned() } else { quoted(magic) };
         return Err(Error::malformed("ar", "magic", 0, found, "`!<arch>\\n`"));
     }
@@ -145,8 +142,11 @@ mod tests {
         [MAGIC.to_vec(), members.concat()].concat()
     }
 
-    fn read(archive: &Vec<u8>) -> std::result::Result<Vec<(String, Option<i64>, u64, u64)>, String> {
-        members(archive, &Limits::default())
+    /// Name, time, offset and size.
+    type Told = (String, Option<i64>, u64, u64);
+
+    fn read(archive: &[u8]) -> std::result::Result<Vec<Told>, String> {
+        members(&archive.to_vec(), &Limits::default())
             .and_then(Iterator::collect::<Result<Vec<_>>>)
             .map(|all| {
                 let name = |m: &Member| String::from_utf8_lossy(&m.name).into_owned();
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(read(&bytes).unwrap(), want);
         // The last padding may be missing.
         let odd = archive(&[member("a", "0", "3", "abc")]);
-        assert_eq!(read(&odd[..odd.len() - 1].to_vec()).unwrap().len(), 1);
+        assert_eq!(read(&odd[..odd.len() - 1]).unwrap().len(), 1);
     }
 
     #[test]

@@ -186,7 +186,11 @@ fn archs<'a>(suite: &'a Suite, platform: Option<&'a Platform>) -> BTreeSet<&'a s
 fn read_index(suite: &Suite, index: &Index, limits: &Limits) -> Result<Option<ReadIndex>> {
     let Some((path, ending)) = &index.file else { return Ok(None) };
     let name = format!("{}{ending}", index.name);
-    let place = || if suite.name.is_empty() { name.clone() } else { format!("{}: {name}", suite.name) };
+    let place = || match (&suite.release, suite.name.as_str()) {
+        (None, "") => String::from_utf8_lossy(files::name_of(path)).into_owned(),
+        (Some(_), "") => name.clone(),
+        (_, suite) => format!("{suite}: {name}"),
+    };
     let files = suite.release.as_ref().map(|file| &file.release.files);
     let listed = |name: &str| files.and_then(|files| files.get(name)).copied();
     let (stored, plain) = (listed(&name), listed(&index.name));
