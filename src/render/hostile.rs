@@ -107,7 +107,7 @@ fn nothing_of_an_image_steers_a_terminal() {
             .filter(|c| *c != '\n' && *c != '\u{fe0f}')
             .filter(|c| plain(&c.to_string()) != c.to_string())
             .collect();
-        assert_eq!(left, [], "{what}: {shown:?}");
+        assert!(left.is_empty(), "{what}: {left:?} in {shown:?}");
         let own = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
         let without = own.iter().fold(text.clone(), |text, code| text.replace(code, ""));
         assert!(!without.contains('\u{1b}'), "{what}: {without:?}");
