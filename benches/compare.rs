@@ -60,6 +60,7 @@ fn fixture(image: &Path) -> karat::Result<karat::Inventory> {
         needs: karat::collect::Needs::OS_PACKAGES,
         collectors: karat::collect::COLLECTORS,
         threads: 2,
+        cache: None,
         taken_at: "2026-11-24".parse()?,
     };
     let mut inventories = karat::scan::scan(&image.display().to_string(), &options)?;

@@ -9,10 +9,10 @@
     )
 )]
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -31,6 +31,37 @@ pub trait ReadAt: Send + Sync {
 
     /// A hint that these ranges will be read; local files ignore it.
     fn prefetch(&self, _ranges: &[Range<u64>]) {}
+
+    /// Which bytes of which file of the host these are, where that can be told: what has the same identity has
+    /// the same bytes, as long as nobody writes to the file.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+}
+
+/// A range of a file of the host as it was when it was opened. Hard links have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds of the last change to the file or its metadata.
+    changed: (i64, i64),
+    offset: u64,
+    size_bytes: u64,
+}
+
+impl Identity {
+    /// That of a whole file.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            offset: 0,
+            size_bytes: metadata.len(),
+        }
+    }
 }
 
 /// A number of bytes in memory as a file size. Lossless on every machine that Rust runs on.
@@ -88,6 +119,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     fn prefetch(&self, ranges: &[Range<u64>]) {
         (**self).prefetch(ranges);
     }
+
+    fn identity(&self) -> Option<Identity> {
+        (**self).identity()
+    }
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
@@ -102,13 +137,17 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
     fn prefetch(&self, ranges: &[Range<u64>]) {
         (**self).prefetch(ranges);
     }
+
+    fn identity(&self) -> Option<Identity> {
+        (**self).identity()
+    }
 }
 
 /// A file of the host, with the size that it had when it was opened.
 #[derive(Debug)]
 pub struct HostFile {
     file: File,
-    size_bytes: u64,
+    identity: Identity,
 }
 
 impl HostFile {
@@ -117,21 +156,25 @@ impl HostFile {
     /// # Errors
     /// `Io` if its size cannot be read.
     pub fn new(file: File) -> Result<Self> {
-        let size_bytes = file.metadata()?.len();
-        Ok(HostFile { file, size_bytes })
+        let identity = Identity::of(&file.metadata()?);
+        Ok(HostFile { file, identity })
     }
 }
 
 impl ReadAt for HostFile {
     fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.identity.size_bytes
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(self.identity)
     }
 
     fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
         self.file.read_exact_at(dst, offset).map_err(|error| {
             if error.kind() == io::ErrorKind::UnexpectedEof {
-                let passed = passes_end(offset, dst.len(), self.size_bytes);
-                let was_inside = offset.saturating_add(size_of_len(dst.len())) <= self.size_bytes;
+                let passed = passes_end(offset, dst.len(), self.identity.size_bytes);
+                let was_inside = offset.saturating_add(size_of_len(dst.len())) <= self.identity.size_bytes;
                 if was_inside { passed.hint("the file became shorter while it was read") } else { passed }
             } else {
                 error.into()
@@ -179,6 +222,12 @@ impl ReadAt for Section {
             (Some(end), Some(at)) if end <= self.size_bytes => self.whole.read_exact_at(at, dst),
             _ => Err(passes_end(offset, dst.len(), self.size_bytes)),
         }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let whole = self.whole.identity()?;
+        let offset = whole.offset.checked_add(self.start)?;
+        Some(Identity { offset, size_bytes: self.size_bytes, ..whole })
     }
 
     fn prefetch(&self, ranges: &[Range<u64>]) {

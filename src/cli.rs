@@ -21,13 +21,13 @@ use crate::limits::Limits;
 use crate::model::{Inventory, Sha256};
 use crate::render::{self, Detail, plain};
 use crate::report::{Report, exit_code};
-use crate::scan::scan_all;
+use crate::scan::{self, scan_all};
 use crate::source;
 use crate::standard::{Outcome, State};
 
 use args::{
-    AuditArgs, BaselineCommand, BuildArgs, Cli, Command, CompareArgs, ExplainArgs, FailOn, InventoryArgs,
-    MergeArgs, ShowArgs, StandardCommand,
+    AuditArgs, BaselineCommand, BuildArgs, CacheCommand, Cli, Command, CompareArgs, ExplainArgs, FailOn,
+    InventoryArgs, MergeArgs, ShowArgs, StandardCommand,
 };
 use options::Talk;
 use output::{Format, Output};
@@ -55,6 +55,7 @@ fn run(command: Command, talk: Talk) -> Result<Outcome> {
         Command::Explain(args) => explain(args, talk),
         Command::Standard(StandardCommand::Check { file }) => check(&file, talk),
         Command::Compare(args) => compare(&args, talk),
+        Command::Cache(command) => cache(command, talk),
         Command::Limits => limits(talk),
         Command::Completions(args) => {
             output::print(&completions::completions(args.shell), talk)?;
@@ -110,6 +111,7 @@ fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
         let baseline = audit::baseline(&args.baseline, &standard.standard, &scan, as_of)?;
         audit::audit(&named, &Yardstick { baseline, standard }, &scan, as_of)?
     };
+    note(&scan, talk);
     let max_bytes = scan.source.limits.markdown_bytes.as_len();
     Ok(deliver(&outputs, talk, gate(&report, &args), |format| match format {
         Format::Text => Ok(render::audit_text(&report, detail(talk))),
@@ -166,6 +168,7 @@ fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
         let _progress = Progress::start(format!("reading {}", images(named.len())), read, talk);
         scan_all(&named, &scan)
     };
+    note(&scan, talk);
     let mut inventories = Vec::new();
     let mut outcome = Outcome::Pass;
     for result in scanned {
@@ -226,10 +229,9 @@ fn build(args: BuildArgs, talk: Talk) -> Result<Outcome> {
         let _progress = Progress::start(what, read, talk);
         audit::build_baseline(&args.name, &sources, &standard.standard, &scan, as_of)?
     };
+    note(&scan, talk);
     if !talk.quiet {
-        for note in notes {
-            note_to(&note, talk);
-        }
+        notes.iter().for_each(|note| note_to(note, talk));
     }
     written(&baseline, &args.output, talk)
 }
@@ -297,6 +299,7 @@ fn explain(args: ExplainArgs, talk: Talk) -> Result<Outcome> {
         let baseline = audit::baseline(&args.baseline, &standard.standard, &scan, as_of)?;
         audit::explain_package(&args.image, &args.package, &Yardstick { baseline, standard }, &scan, as_of)?
     };
+    note(&scan, talk);
     let references = inventories.iter().flat_map(|i| i.systems.iter().map(|_| &i.image.reference));
     Ok(deliver(&outputs, talk, Outcome::Pass, |format| match format {
         Format::Json => json(&explanations),
@@ -312,6 +315,28 @@ fn check(file: &std::path::Path, talk: Talk) -> Result<Outcome> {
     let standard = options::standard(Some(file))?;
     let text = toml::to_string(&standard.standard).map_err(|error| Error::config(error.to_string()))?;
     output::print(&format!("# {}: this holds\n{text}", file.display()), talk)?;
+    Ok(Outcome::Pass)
+}
+
+/// Says, to who wants to know more, that the layer cache did not work.
+fn note(scan: &scan::Options, talk: Talk) {
+    if let Some(trouble) = scan.cache.as_ref().and_then(|cache| cache.trouble()).filter(|_| talk.verbose) {
+        let _ = writeln!(std::io::stderr(), "note: the layer cache was not used as it should be: {trouble}");
+    }
+}
+
+fn cache(command: CacheCommand, talk: Talk) -> Result<Outcome> {
+    let (args, clear) = match command {
+        CacheCommand::Show(args) => (args, false),
+        CacheCommand::Clear(args) => (args, true),
+    };
+    let cache = options::cache(args.cache_dir.as_deref(), false).ok_or_else(|| {
+        Error::config("there is no layer cache: neither HOME nor XDG_CACHE_HOME is set")
+            .hint("name one: --cache-dir DIR, or KARAT_CACHE_DIR")
+    })?;
+    let (what, usage) = if clear { ("removed: ", cache.clear()) } else { ("", cache.usage()) };
+    let place = cache.folder().display();
+    output::print(&format!("{place}\n{what}{} entries, {} bytes\n", usage.entries, usage.bytes), talk)?;
     Ok(Outcome::Pass)
 }
 

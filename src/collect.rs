@@ -23,8 +23,8 @@ use crate::stratum::{Entry, Want};
 
 pub use assemble::{Assembled, assemble, nothing_found};
 pub use fact::{Fact, Member, Needs};
-pub use follow_up::follow_up;
-pub use gather::{Facts, gather};
+pub use follow_up::{Asked, SecondVisits, Visited, follow_up};
+pub use gather::{Facts, Found, Part, gather};
 pub use squash::{Squashed, squash};
 
 /// Everything that karat collects. The order is that of reading: what names the system, its package
@@ -135,10 +135,11 @@ impl Out<'_> {
 
 /// Runs one collector over one file: its facts and gaps.
 fn run(collector: &dyn Collector, file: &FileView<'_>) -> gather::Part {
-    let mut part = gather::Part { collector: collector.id(), facts: Vec::new(), gaps: Vec::new() };
+    let mut part = gather::Part::new(collector.id());
     let required = collector.is_required(file.path);
     let mut out = Out { part: &mut part, member: Member::default(), path: file.path, required };
     if let Err(error) = collector.collect(file, &mut out) {
+        part.is_passing = error.is_passing();
         let place = match error.place() {
             inner if inner.is_empty() => file.path.to_string(),
             inner => format!("{}: {inner}", file.path),

@@ -114,6 +114,12 @@ impl Error {
         self
     }
 
+    /// Whether another run could end otherwise on the same bytes: the host failed, or a limit was passed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.0.kind, Kind::Io(_) | Kind::Limit { .. })
+    }
+
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> &Kind {

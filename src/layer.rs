@@ -18,15 +18,16 @@
     )
 )]
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::bytes::ReadAt;
 use crate::codec::{Compression, MAGIC_BYTES, SpoolPool};
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
 use crate::model::{Sha256, StratumId};
 use crate::source::{LayerBlob, LayerSet};
-use crate::stratum::{Scope, Sink, Stratum};
+use crate::stratum::{Proven, Scope, Sink, Stratum};
 
 mod members;
 mod stream;
@@ -47,13 +48,33 @@ pub struct Options {
 /// The layers of an image as strata, lowest first. A layer without bytes is a stratum whose visit says why.
 #[must_use]
 pub fn strata(set: LayerSet, options: &Options) -> Vec<Box<dyn Stratum>> {
-    let stratum = |layer| -> Box<dyn Stratum> { Box::new(LayerStratum { layer, options: options.clone() }) };
+    let stratum = |layer| -> Box<dyn Stratum> {
+        Box::new(LayerStratum { layer, options: options.clone(), proven: Mutex::default() })
+    };
     set.layers.into_iter().map(stratum).collect()
 }
 
 struct LayerStratum {
     layer: LayerBlob,
     options: Options,
+    proven: Mutex<Option<Proven>>,
+}
+
+/// The digest of a layer's bytes as they are stored. Nothing is inflated.
+///
+/// # Errors
+/// Those of reading; `Limit` for more bytes than a layer may have.
+pub fn stored_digest(blob: &dyn ReadAt, options: &Options) -> Result<Sha256> {
+    let digests = stream::stream(blob, Compression::Plain, options, |stream| {
+        loop {
+            let len = stream.fill_buf()?.len();
+            if len == 0 {
+                return Ok(());
+            }
+            stream.consume(len);
+        }
+    })?;
+    Ok(digests.stored)
 }
 
 impl Stratum for LayerStratum {
@@ -67,6 +88,10 @@ impl Stratum for LayerStratum {
 
     fn size_bytes(&self) -> u64 {
         self.layer.size_bytes
+    }
+
+    fn proven(&self) -> Option<Proven> {
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn visit(&self, scope: Scope<'_>, sink: &dyn Sink) -> Result<()> {
@@ -88,7 +113,10 @@ impl LayerStratum {
             show_members(stream, &self.layer.place, scope, sink, &self.options)
         })?;
         check("digest of the stored layer", digests.stored, self.layer.digest)?;
-        check("digest of the layer's tar (diff-id)", digests.tar, self.layer.diff_id)
+        check("digest of the layer's tar (diff-id)", digests.tar, self.layer.diff_id)?;
+        let proven = Proven { stored: digests.stored, tar: digests.tar };
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(proven);
+        Ok(())
     }
 }
 

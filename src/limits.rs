@@ -127,6 +127,9 @@ limits! {
     auth_file_bytes = MIB, "bytes", "one file of credentials";
     ca_file_bytes = 8 * MIB, "bytes", "one file of CA certificates: those of a system are 250 KiB";
     credential_helper_seconds = 30, "seconds", "an answer of a credential helper";
+    cache_bytes = GIB, "bytes", "the layer cache in the user's cache directory; what was used longest ago goes first";
+    cache_entry_bytes = 256 * MIB, "bytes", "one entry of the layer cache, packed or unpacked: a layer that says more is read each time";
+    shared_entries = 1_000_000, "entries", "files, directories and links of layers that are kept in memory for the other images of a run";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

@@ -1,5 +1,7 @@
 //! From what the user named to inventories: open, visit every stratum in parallel, squash, follow up, assemble.
 
+mod cache;
+mod run;
 mod slots;
 
 use std::sync::Arc;
@@ -7,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
-use crate::collect::{Collector, Facts, Needs, assemble, follow_up, gather, nothing_found, squash};
+use crate::collect::{
+    Collector, Facts, Needs, SecondVisits, Squashed, assemble, follow_up, gather, nothing_found, squash,
+};
 use crate::error::{Error, Result};
 use crate::layer;
 use crate::limits::Limits;
@@ -16,7 +20,8 @@ use crate::model::{Coverage, Gap, ImageInfo, ImagePath, Inventory, Sha256, Strat
 use crate::source::{self, Content, Image, LayerSet};
 use crate::stratum::{Scope, Stratum};
 
-use slots::Slots;
+pub use cache::{LayerCache, Usage};
+use run::{Gathered, Named, Run};
 
 /// How to scan.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ pub struct Options {
     pub threads: usize,
     /// The time that the inventories bear.
     pub taken_at: Time,
+    /// Where what layers say is kept for other runs, if anywhere.
+    pub cache: Option<Arc<LayerCache>>,
 }
 
 impl Options {
@@ -50,8 +57,8 @@ impl Options {
 /// their order; each reference may hold several images.
 #[must_use]
 pub fn scan_all(references: &[String], options: &Options) -> Vec<Result<Vec<Inventory>>> {
-    let slots = Slots::new(options.threads);
-    in_parallel(references.len(), options.threads, |i| scan_one(&references[i], options, &slots))
+    let run = Run::new(options, references.len() > 1);
+    in_parallel(references.len(), options.threads, |i| scan_one(&references[i], &run))
 }
 
 /// Scans one reference.
@@ -59,21 +66,24 @@ pub fn scan_all(references: &[String], options: &Options) -> Vec<Result<Vec<Inve
 /// # Errors
 /// If it does not lead to an image of any known kind. What is wrong inside an image is a gap of its inventory.
 pub fn scan(reference: &str, options: &Options) -> Result<Vec<Inventory>> {
-    scan_one(reference, options, &Slots::new(options.threads))
+    scan_one(reference, &Run::new(options, false))
 }
 
-fn scan_one(reference: &str, options: &Options, slots: &Slots) -> Result<Vec<Inventory>> {
-    let images = source::open(reference, &options.source)?;
-    Ok(images.into_iter().map(|image| inventory(image, options, slots)).collect())
+fn scan_one(reference: &str, run: &Run<'_>) -> Result<Vec<Inventory>> {
+    let images = source::open(reference, &run.options.source)?;
+    if images.len() > 1 {
+        run.share();
+    }
+    Ok(images.into_iter().map(|image| inventory(image, run)).collect())
 }
 
 /// The inventory of one opened image.
-fn inventory(image: Image, options: &Options, slots: &Slots) -> Inventory {
+fn inventory(image: Image, run: &Run<'_>) -> Inventory {
     let Image { info, content, gaps } = image;
-    let mut inventory = empty(info, options.taken_at, gaps);
+    let mut inventory = empty(info, run.options.taken_at, gaps);
     match content {
-        Ok(Content::Layers(set)) => layers(&mut inventory, set, options, slots),
-        Ok(Content::Directory(stratum)) => directory(&mut inventory, stratum.as_ref(), options, slots),
+        Ok(Content::Layers(set)) => layers(&mut inventory, set, run),
+        Ok(Content::Directory(stratum)) => directory(&mut inventory, stratum.as_ref(), run),
         Ok(Content::Document(bytes)) => match document(&bytes) {
             Ok(mut read) => {
                 if read.content_id != content_id(&read.systems, &read.gaps) {
@@ -123,50 +133,52 @@ fn required(error: &Error) -> Gap {
     Gap { place, reason: format!("{}{hint}", error.reason()), required: true }
 }
 
-fn layers(inventory: &mut Inventory, set: LayerSet, options: &Options, slots: &Slots) {
-    let places: Vec<String> = set.layers.iter().map(|layer| layer.place.clone()).collect();
+fn layers(inventory: &mut Inventory, set: LayerSet, run: &Run<'_>) {
+    let named: Vec<Named> = set.layers.iter().map(Named::of).collect();
     inventory.strata = set
         .layers
         .iter()
         .map(|l| StratumInfo { id: l.id, digest: l.digest, created_by: l.created_by.clone() })
         .collect();
-    let strata = layer::strata(set, &options.layer);
+    let strata = layer::strata(set, &run.options.layer);
     let strata: Vec<&dyn Stratum> = strata.iter().map(AsRef::as_ref).collect();
-    let facts = gather_all(&strata, options, slots);
-    let mut believed = Vec::with_capacity(facts.len());
-    for (place, facts) in places.into_iter().zip(facts) {
-        let read = facts.is_ok();
-        believed.push(facts.unwrap_or_else(|error| {
+    let mut believed = Vec::with_capacity(strata.len());
+    for (layer, gathered) in named.iter().zip(gather_all(&named, &strata, run)) {
+        let read = gathered.is_ok();
+        let gathered = gathered.unwrap_or_else(|error| {
             inventory.gaps.push(required(&error));
-            Facts::default()
-        }));
-        inventory.coverage.push(Coverage { place, kind: "layer".into(), role: "root".into(), read });
+            Gathered::default()
+        });
+        inventory.gaps.extend(gathered.gaps.iter().cloned());
+        believed.push(gathered);
+        let (place, kind, role) = (layer.place.clone(), "layer".into(), "root".into());
+        inventory.coverage.push(Coverage { place, kind, role, read });
     }
-    finish(inventory, believed, &strata, options);
+    let places: Vec<String> = named.into_iter().map(|layer| layer.place).collect();
+    let visits = run.visits(&believed, &places);
+    finish(inventory, || run.squash(believed), &strata, run, &visits);
 }
 
 /// Reads all layers, the largest first, so that the longest does not come last and alone.
-fn gather_all(strata: &[&dyn Stratum], options: &Options, slots: &Slots) -> Vec<Result<Facts>> {
-    let collectors = options.collectors();
+fn gather_all(named: &[Named], strata: &[&dyn Stratum], run: &Run<'_>) -> Vec<Result<Gathered>> {
     let mut order: Vec<usize> = (0..strata.len()).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(strata[*i].size_bytes()), *i));
-    let mut facts = in_parallel(order.len(), options.threads, |i| {
-        let _slot = slots.take();
-        (order[i], gather(strata[order[i]], Scope::All, &collectors, options.limits()))
+    let mut facts = in_parallel(order.len(), run.options.threads, |i| {
+        let i = order[i];
+        (i, run.gather(&named[i], strata[i]))
     });
     facts.sort_by_key(|(i, _)| *i);
     facts.into_iter().map(|(_, facts)| facts).collect()
 }
 
-fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, options: &Options, slots: &Slots) {
-    let collectors = options.collectors();
+fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, run: &Run<'_>) {
     let mut places: Vec<ImagePath> =
-        collectors.iter().flat_map(|c| c.places()).map(|place| ImagePath::from(*place)).collect();
+        run.collectors.iter().flat_map(|c| c.places()).map(|place| ImagePath::from(*place)).collect();
     places.sort();
     places.dedup();
     let facts = {
-        let _slot = slots.take();
-        gather(stratum, Scope::Only(&places), &collectors, options.limits())
+        let _slot = run.slots.take();
+        gather(stratum, Scope::Only(&places), &run.collectors, run.options.limits())
     };
     let read = facts.is_ok();
     let facts = facts.unwrap_or_else(|error| {
@@ -179,11 +191,18 @@ fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, options: &Options
         role: "root".into(),
         read,
     });
-    finish(inventory, vec![facts], &[stratum], options);
+    finish(inventory, || squash(vec![facts]), &[stratum], run, &());
 }
 
 /// Joins the facts of all strata into the inventory's system.
-fn finish(inventory: &mut Inventory, facts: Vec<Facts>, strata: &[&dyn Stratum], options: &Options) {
+fn finish(
+    inventory: &mut Inventory,
+    squash: impl FnOnce() -> Squashed,
+    strata: &[&dyn Stratum],
+    run: &Run<'_>,
+    visits: &dyn SecondVisits,
+) {
+    let options = run.options;
     if options.needs == Needs::NONE {
         inventory.gaps.push(Gap {
             place: "image".into(),
@@ -192,8 +211,8 @@ fn finish(inventory: &mut Inventory, facts: Vec<Facts>, strata: &[&dyn Stratum],
         });
         return;
     }
-    let mut squashed = squash(facts);
-    follow_up(&mut squashed, strata, &options.collectors(), options.limits());
+    let mut squashed = squash();
+    follow_up(&mut squashed, strata, &run.collectors, options.limits(), visits);
     let assembled = assemble(&squashed, options.needs);
     inventory.gaps.extend(assembled.gaps);
     inventory.coverage.extend(assembled.coverage);
@@ -253,7 +272,7 @@ fn content_id(systems: &[System], gaps: &[Gap]) -> Sha256 {
 }
 
 /// Runs `work` for 0..count on at most `threads` threads; results in order.
-fn in_parallel<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(crate) fn in_parallel<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = Arc::new(AtomicUsize::new(0));
     let workers = threads.clamp(1, count.max(1));
     if workers == 1 {

@@ -4,7 +4,7 @@
 //! files to the same sink. Whether a file is read lazily, held in memory or spooled is the walker's business.
 
 use crate::bytes::ReadAt;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Gap, ImagePath, Sha256, StratumId};
 
 /// One thing in a stratum.
@@ -103,6 +103,11 @@ pub trait Sink: Sync {
 
     /// Something that could not be read; the walk goes on.
     fn gap(&self, gap: Gap);
+
+    /// The same, with the error that made it: one of the host or of a limit says nothing lasting of the stratum.
+    fn failed(&self, gap: Gap, _error: &Error) {
+        self.gap(gap);
+    }
 }
 
 /// What of a stratum is visited.
@@ -146,6 +151,15 @@ fn is_in(paths: &[ImagePath], path: &ImagePath) -> bool {
     }
 }
 
+/// The digests of one layer, which belong together: both were made in one pass over its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    /// Of the bytes as stored.
+    pub stored: Sha256,
+    /// Of the tar (the diff-id).
+    pub tar: Sha256,
+}
+
 /// One layer of files: a container layer, the mounted root of a disk, a directory. Can be visited again.
 pub trait Stratum: Send + Sync {
     /// Its place in the image.
@@ -157,6 +171,12 @@ pub trait Stratum: Send + Sync {
     /// Its size as stored, for the order of work and for progress; 0 if unknown.
     fn size_bytes(&self) -> u64 {
         0
+    }
+
+    /// What the last visit that came to its end proved of a layer: the digests of its bytes as stored and of
+    /// its tar. `None` for what is no layer, and before a visit.
+    fn proven(&self) -> Option<Proven> {
+        None
     }
 
     /// Shows every entry in scope to the sink, in an order that depends on nothing but the stratum.

@@ -75,12 +75,32 @@ pub(super) enum Command {
     Standard(StandardCommand),
     /// Tell what booting B instead of A would change
     Compare(CompareArgs),
+    /// Show or clear the layer cache
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// List every limit with its unit and reason
     Limits,
     /// Write completions for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
     Man(ManArgs),
+}
+
+/// `karat cache …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheCommand {
+    /// Show where the layer cache is and how much it holds
+    Show(CacheArgs),
+    /// Remove everything from the layer cache
+    Clear(CacheArgs),
+}
+
+/// Which layer cache.
+#[derive(Debug, Args)]
+pub(super) struct CacheArgs {
+    /// Where it is [default: $XDG_CACHE_HOME/karat, else ~/.cache/karat]
+    #[arg(long, env = "KARAT_CACHE_DIR", value_name = "DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
 }
 
 /// How images are read.
@@ -110,6 +130,18 @@ pub(super) struct ReadArgs {
     /// Read at most so many layers at once [default: the number of processors]
     #[arg(long, env = "KARAT_THREADS", value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
+
+    /// Neither use nor fill the layer cache
+    #[arg(long, conflicts_with = "trust_cache")]
+    pub(super) no_cache: bool,
+
+    /// Believe the layer cache without hashing the layers that it knows
+    #[arg(long)]
+    pub(super) trust_cache: bool,
+
+    /// Where the layer cache is [default: $XDG_CACHE_HOME/karat, else ~/.cache/karat]
+    #[arg(long, env = "KARAT_CACHE_DIR", value_name = "DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
 
     /// Raise or lower a limit; `karat limits` lists them
     #[arg(long = "limit", value_name = "NAME=VALUE")]

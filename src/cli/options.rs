@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::codec::SpoolPool;
 use crate::collect::{COLLECTORS, Needs};
@@ -14,7 +14,7 @@ use crate::layer;
 use crate::limits::Limits;
 use crate::model::{Sha256, Time};
 use crate::report::StandardRef;
-use crate::scan;
+use crate::scan::{self, LayerCache};
 use crate::source::{self, OciPlatform};
 use crate::standard::Standard;
 
@@ -62,8 +62,7 @@ pub(super) fn as_of(flag: Option<Time>) -> Result<Time> {
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
         return Time::from_epoch_text(&epoch).at(|| "SOURCE_DATE_EPOCH".into());
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    i64::try_from(now)
+    i64::try_from(since_1970().as_secs())
         .ok()
         .and_then(Time::from_unix)
         .ok_or_else(|| Error::config("the clock of this machine is out of range"))
@@ -120,8 +119,24 @@ pub(super) fn scan_options(
         collectors: COLLECTORS,
         threads: args.threads.map_or_else(processors, std::num::NonZeroUsize::get),
         taken_at: as_of,
+        cache: if args.no_cache { None } else { cache(args.cache_dir.as_deref(), args.trust_cache) },
     };
     Ok((options, progress))
+}
+
+/// The layer cache: in the directory that was named, else in `karat` of `$XDG_CACHE_HOME`, else of `~/.cache`;
+/// `None` where there is no home.
+pub(super) fn cache(named: Option<&Path>, is_trusted: bool) -> Option<Arc<LayerCache>> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = named.filter(|path| !path.as_os_str().is_empty()).map(Path::to_path_buf);
+    let directory = named
+        .or_else(|| variable("XDG_CACHE_HOME").map(|path| path.join("karat")))
+        .or_else(|| variable("HOME").map(|path| path.join(".cache/karat")))?;
+    Some(Arc::new(LayerCache::new(&directory, is_trusted, since_1970())))
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn processors() -> usize {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::BitOr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Ecosystem, ImagePath, OsInfo, Package, ReleaseEntry};
 
 /// What a scan is for. An audit needs less than a baseline, and what is not needed is not read.
@@ -24,6 +26,12 @@ impl Needs {
     pub fn any(self, other: Needs) -> bool {
         self.0 & other.0 != 0
     }
+
+    /// The needs as one number, for keys.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
 }
 
 impl BitOr for Needs {
@@ -35,7 +43,7 @@ impl BitOr for Needs {
 }
 
 /// One thing that one file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// What the system calls itself.
     Os(OsInfo),
@@ -65,7 +73,7 @@ pub enum Fact {
 }
 
 /// One change to a package database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amendment {
     /// Whose package it is.
     pub ecosystem: Ecosystem,
@@ -80,7 +88,7 @@ pub struct Amendment {
 }
 
 /// A package as a file name tells it: the architecture only where several can be installed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PackageName {
     /// The name.
     pub name: String,
@@ -89,7 +97,7 @@ pub struct PackageName {
 }
 
 /// One diverted file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Diversion {
     /// The path in the package.
     pub from: ImagePath,
@@ -100,7 +108,7 @@ pub struct Diversion {
 }
 
 /// Where inside a file a fact was found: names of nested members, outermost first; empty for the file itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Member(Vec<ImagePath>);
 
 impl Member {

@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::bytes::{Head, ReadAt};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath, StratumId};
 use crate::stratum::{Entry, Meta, Node, Request, Scope, Sink, Stratum, Want};
@@ -29,6 +31,44 @@ enum FollowUp {
     Explore { real: ImagePath },
 }
 
+/// What a second visit of one stratum is made for: by the real path of each file there, the collectors (with
+/// their names) and the paths that they know it by.
+pub type Asked<'a> = BTreeMap<&'a ImagePath, Vec<(&'static str, &'a ImagePath)>>;
+
+/// What a second visit of one stratum found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Visited {
+    /// What the collectors said of each file that is there, in the order in which they were asked.
+    pub parts: Vec<(ImagePath, Vec<Part>)>,
+    /// What could not be read.
+    pub gaps: Vec<Gap>,
+    /// Whether the host or a limit kept something from being read.
+    #[serde(skip)]
+    pub is_passing: bool,
+}
+
+/// Makes second visits, or remembers what they found: they depend on nothing but the stratum, what is asked
+/// and the limits.
+pub trait SecondVisits {
+    /// What the visit finds; `visit` makes it.
+    ///
+    /// # Errors
+    /// Those of the visit.
+    fn visit(
+        &self,
+        stratum: StratumId,
+        asked: &Asked<'_>,
+        visit: &dyn Fn() -> Result<Visited>,
+    ) -> Result<Visited>;
+}
+
+/// Makes every visit.
+impl SecondVisits for () {
+    fn visit(&self, _: StratumId, _: &Asked<'_>, visit: &dyn Fn() -> Result<Visited>) -> Result<Visited> {
+        visit()
+    }
+}
+
 /// Makes the second visits that the collectors need, until there are none left. Every visit is made once, so
 /// it ends. What fails becomes a gap of the squashed tree.
 pub fn follow_up(
@@ -36,6 +76,7 @@ pub fn follow_up(
     strata: &[&dyn Stratum],
     collectors: &[&dyn Collector],
     limits: &Limits,
+    visits: &dyn SecondVisits,
 ) {
     let mut done = BTreeSet::new();
     loop {
@@ -49,7 +90,7 @@ pub fn follow_up(
             squashed.gaps.push(Gap { place: "links".into(), reason: error.reason(), required: true });
             return irregular(squashed, collectors);
         }
-        visit_aliases(&todo, squashed, strata, collectors, limits);
+        visit_aliases(&todo, squashed, strata, collectors, limits, visits);
         for visit in &todo {
             carry_out(visit, squashed, strata, collectors, limits);
         }
@@ -249,6 +290,7 @@ fn visit_aliases(
     strata: &[&dyn Stratum],
     collectors: &[&dyn Collector],
     limits: &Limits,
+    visits: &dyn SecondVisits,
 ) {
     let mut by_stratum: BTreeMap<StratumId, BTreeMap<ImagePath, Vec<Shown<'_>>>> = BTreeMap::new();
     for follow_up in todo {
@@ -269,16 +311,17 @@ fn visit_aliases(
             by_stratum.entry(stratum).or_default().entry(path).or_default().push(shown);
         }
     }
-    for (stratum, files) in by_stratum {
-        let Some(stratum) = strata.get(stratum.index()) else { continue };
-        let paths: Vec<ImagePath> = files.keys().cloned().collect();
-        let sink = Aliases { files: &files, limits, read: Mutex::default() };
-        let visited = stratum.visit(Scope::Only(&paths), &sink);
-        let (parts, gaps) = sink.read.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = visited {
-            squashed.gaps.push(Gap { place: error.place(), reason: error.reason(), required: true });
-            continue;
-        }
+    for (id, files) in by_stratum {
+        let Some(stratum) = strata.get(id.index()) else { continue };
+        let Visited { parts, gaps, .. } =
+            match visits.visit(id, &asked(&files), &|| visit_files(*stratum, &files, limits)) {
+                Ok(visited) => visited,
+                Err(error) => {
+                    squashed.gaps.push(Gap { place: error.place(), reason: error.reason(), required: true });
+                    continue;
+                }
+            };
+        let parts: BTreeMap<ImagePath, Vec<Part>> = parts.into_iter().collect();
         for (path, shown) in &files {
             match parts.get(path) {
                 Some(parts) => {
@@ -296,6 +339,23 @@ fn visit_aliases(
     }
 }
 
+fn asked<'a>(files: &'a BTreeMap<ImagePath, Vec<Shown<'a>>>) -> Asked<'a> {
+    let of = |shown: &'a Vec<Shown<'a>>| shown.iter().map(|s| (s.collector.id(), s.alias)).collect();
+    files.iter().map(|(path, shown)| (path, of(shown))).collect()
+}
+
+fn visit_files(
+    stratum: &dyn Stratum,
+    files: &BTreeMap<ImagePath, Vec<Shown<'_>>>,
+    limits: &Limits,
+) -> Result<Visited> {
+    let paths: Vec<ImagePath> = files.keys().cloned().collect();
+    let sink = Aliases { files, limits, read: Mutex::default() };
+    stratum.visit(Scope::Only(&paths), &sink)?;
+    let (parts, gaps, is_passing) = sink.read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Visited { parts: parts.into_iter().collect(), gaps, is_passing })
+}
+
 /// Runs every collector that waits for a file.
 struct Aliases<'a> {
     files: &'a BTreeMap<ImagePath, Vec<Shown<'a>>>,
@@ -303,8 +363,8 @@ struct Aliases<'a> {
     read: Mutex<Read>,
 }
 
-/// What the collectors said of each file, and the gaps of the visit.
-type Read = (BTreeMap<ImagePath, Vec<Part>>, Vec<Gap>);
+/// What the collectors said of each file, the gaps of the visit, and whether some may pass.
+type Read = (BTreeMap<ImagePath, Vec<Part>>, Vec<Gap>, bool);
 
 impl Aliases<'_> {
     fn want(shown: &Shown<'_>) -> Want {
@@ -323,7 +383,7 @@ impl Sink for Aliases<'_> {
 
     fn file(&self, entry: &Entry, content: &dyn ReadAt) {
         let Some(shown) = self.files.get(&entry.path) else { return };
-        let parts = shown
+        let parts: Vec<Part> = shown
             .iter()
             .map(|shown| {
                 let most = match Self::want(shown) {
@@ -338,11 +398,18 @@ impl Sink for Aliases<'_> {
             })
             .collect();
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.2 |= parts.iter().any(|part| part.is_passing);
         read.0.insert(entry.path.clone(), parts);
     }
 
     fn gap(&self, gap: Gap) {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).1.push(gap);
+    }
+
+    fn failed(&self, gap: Gap, error: &Error) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.1.push(gap);
+        read.2 |= error.is_passing();
     }
 }
 

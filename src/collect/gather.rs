@@ -1,15 +1,17 @@
 //! The first visit: one walk over a stratum, everything that any collector wants of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bytes::{Head, ReadAt};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath};
 use crate::stratum::{Entry, Node, Request, Scope, Sink, Stratum, Want};
 
-use super::{Collector, Fact, FileView, Member, run};
+use super::{COLLECTORS, Collector, Fact, FileView, Member, run};
 
 /// What one stratum says, and nothing but this stratum.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,25 +19,48 @@ pub struct Facts {
     /// Everything that is in it, as far as it was walked.
     pub entries: BTreeMap<ImagePath, Node>,
     /// What files of it say.
-    pub found: BTreeMap<ImagePath, Found>,
+    pub found: BTreeMap<ImagePath, Arc<Found>>,
     /// What could not be read of it.
     pub gaps: Vec<Gap>,
     /// Whether only the collectors' places were looked up: then a path that is not in `entries` may exist.
     pub partial: bool,
+    /// Whether the host or a limit kept something from being read, so that another run may say more.
+    pub is_passing: bool,
 }
+
+/// A collector's stable name.
+pub type CollectorId = &'static str;
 
 /// What one file says, a part a collector.
 pub type Found = Vec<Part>;
 
 /// What one collector found in one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// The collector's name.
-    pub collector: &'static str,
+    #[serde(deserialize_with = "collector_id")]
+    pub collector: CollectorId,
     /// The facts, with the members that they came from.
     pub facts: Vec<(Member, Fact)>,
     /// What could not be read of the file.
     pub gaps: Vec<Gap>,
+    /// Whether the host or a limit kept it from being read.
+    #[serde(skip)]
+    pub is_passing: bool,
+}
+
+impl Part {
+    /// Nothing yet.
+    pub(super) fn new(collector: CollectorId) -> Self {
+        Part { collector, facts: Vec::new(), gaps: Vec::new(), is_passing: false }
+    }
+}
+
+/// The name of a collector that there is.
+fn collector_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<CollectorId, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let known = COLLECTORS.iter().map(|collector| collector.id()).find(|id| *id == name);
+    known.ok_or_else(|| serde::de::Error::custom(format!("no collector is called `{name}`")))
 }
 
 /// Visits a stratum once for these collectors.
@@ -97,11 +122,21 @@ impl Sink for Gatherer<'_> {
             };
             found.push(part);
         }
-        self.with(|facts| facts.found.insert(entry.path.clone(), found));
+        self.with(|facts| {
+            facts.is_passing |= found.iter().any(|part| part.is_passing);
+            facts.found.insert(entry.path.clone(), Arc::new(found))
+        });
     }
 
     fn gap(&self, gap: Gap) {
         self.with(|facts| facts.push_gap(gap, self.limits));
+    }
+
+    fn failed(&self, gap: Gap, error: &Error) {
+        self.with(|facts| {
+            facts.is_passing |= error.is_passing();
+            facts.push_gap(gap, self.limits);
+        });
     }
 }
 
@@ -138,6 +173,7 @@ impl Facts {
             self.gaps.push(gap);
         } else if let Some(last) = self.gaps.last_mut() {
             *last = limits_gap(last.required || gap.required, limits);
+            self.is_passing = true;
         }
     }
 }
@@ -150,22 +186,12 @@ fn limits_gap(required: bool, limits: &Limits) -> Gap {
     }
 }
 
-/// Everything strictly below a directory, taken out of a map of paths. In the order of bytes the paths below
+/// Takes everything strictly below a directory out of a map of paths. In the order of bytes the paths below
 /// `a` lie together between `a/` and `a0`.
-pub(super) fn remove_below<T>(
-    map: &mut BTreeMap<ImagePath, T>,
-    directory: &ImagePath,
-) -> Vec<(ImagePath, T)> {
-    let below: Vec<ImagePath> = range_below(map, directory).map(|(path, _)| path.clone()).collect();
-    below.into_iter().filter_map(|path| map.remove_entry(&path)).collect()
-}
-
-/// Everything strictly below a directory, in order.
-pub(super) fn range_below<'m, T>(
-    map: &'m BTreeMap<ImagePath, T>,
-    directory: &ImagePath,
-) -> impl Iterator<Item = (&'m ImagePath, &'m T)> {
-    let directory = directory.clone();
-    let first = directory.join("\0");
-    map.range(first..).take_while(move |(path, _)| path.below(&directory).is_some())
+fn remove_below<T>(map: &mut BTreeMap<ImagePath, T>, directory: &ImagePath) {
+    let below = map.range(directory.join("\0")..).take_while(|(path, _)| path.below(directory).is_some());
+    let below: Vec<ImagePath> = below.map(|(path, _)| path.clone()).collect();
+    for path in below {
+        map.remove(&path);
+    }
 }

@@ -5,17 +5,22 @@
 //! is there, a directory joins a directory. A path whose parent is a link in what lies below, and not in its
 //! own stratum, is where the link leads, as engines apply it.
 
+mod tree;
+
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::model::{Gap, ImagePath, StratumId};
 use crate::stratum::Node;
 
-use super::gather::{Facts, Found, range_below, remove_below};
+use super::gather::{Facts, Found};
+
+use tree::Tree;
 
 /// All strata as one tree, with the facts of every time.
 #[derive(Debug, Clone, Default)]
 pub struct Squashed {
-    tree: BTreeMap<ImagePath, Placed>,
+    tree: Tree,
     /// What the file at a path said as of each stratum that touched it; `None` once it was gone.
     events: BTreeMap<ImagePath, Vec<Event>>,
     /// The strata in which an earlier file lay at a path.
@@ -49,7 +54,7 @@ pub struct Located {
 #[derive(Debug, Clone)]
 struct Event {
     stratum: StratumId,
-    found: Option<Found>,
+    found: Option<Arc<Found>>,
 }
 
 /// Where a path leads through links.
@@ -72,22 +77,41 @@ pub enum Resolved {
 pub fn squash(strata: Vec<Facts>) -> Squashed {
     let mut squashed = Squashed::default();
     for facts in strata {
-        squashed.apply(facts);
+        squashed.apply(Arc::new(facts));
     }
     squashed
 }
 
 impl Squashed {
+    /// Makes copies of it cheap: they share everything that is in it now.
+    pub fn freeze(&mut self) {
+        self.tree.freeze();
+    }
+
+    /// How many entries are visible.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Whether nothing is visible.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
     /// Puts one more stratum on top.
-    fn apply(&mut self, facts: Facts) {
+    pub fn apply(&mut self, facts: Arc<Facts>) {
+        let facts = Arc::unwrap_or_clone(facts);
         let id = StratumId(self.strata);
         self.strata += 1;
         self.partial |= facts.partial;
         self.gaps.extend(facts.gaps);
 
         // Nothing below: nothing moves, nothing is hidden.
+        let is_lowest = self.tree.is_empty();
         let mut moved: HashMap<ImagePath, ImagePath> = HashMap::new();
-        if !self.tree.is_empty() {
+        if !is_lowest {
             let mut homes = Homes { own: &facts.entries, below: self, known: HashMap::new() };
             for path in facts.entries.keys() {
                 if let Some(home) = homes.of(path) {
@@ -100,23 +124,21 @@ impl Squashed {
         }
         let home = |path: ImagePath| moved.get(&path).cloned().unwrap_or(path);
 
-        for (named, node) in facts.entries {
-            if node == Node::Whiteout {
-                continue;
-            }
-            let path = home(named.clone());
-            let content = match &node {
-                Node::File(_) if named != path => Some(Box::new(Located { stratum: id, path: named })),
-                Node::HardLink(target) => {
-                    let target = moved.get(target).unwrap_or(target);
-                    self.locate(target).map(Box::new)
+        let visible = facts.entries.into_iter().filter(|(_, node)| *node != Node::Whiteout);
+        let placed = |node| Placed { node, stratum: id, content: None };
+        if is_lowest {
+            self.tree = Tree::of(visible.map(|(path, node)| (path, placed(node))));
+        } else {
+            for (named, node) in visible {
+                let path = home(named.clone());
+                let mut placed = placed(node);
+                if named != path && matches!(placed.node, Node::File(_)) {
+                    placed.content = Some(Box::new(Located { stratum: id, path: named }));
                 }
-                _ => None,
-            };
-            self.tree.insert(path, Placed { node, stratum: id, content });
+                self.tree.insert(path, placed);
+            }
         }
-        // A hard link may come before its target in the order of paths, and after it in the layer.
-        self.locate_links(id);
+        self.locate_links(id, &moved);
         for (path, found) in facts.found {
             self.events.entry(home(path)).or_default().push(Event { stratum: id, found: Some(found) });
         }
@@ -159,7 +181,7 @@ impl Squashed {
     }
 
     fn remove_below(&mut self, by: StratumId, path: &ImagePath) {
-        for (path, old) in remove_below(&mut self.tree, path) {
+        for (path, old) in self.tree.remove_below(path) {
             self.removed(by, &path, &old);
         }
     }
@@ -173,21 +195,22 @@ impl Squashed {
         }
     }
 
-    fn locate_links(&mut self, id: StratumId) {
-        let open: Vec<(ImagePath, ImagePath)> = self
-            .tree
-            .iter()
-            .filter_map(|(path, placed)| match &placed.node {
-                Node::HardLink(target) if placed.stratum == id && placed.content.is_none() => {
-                    Some((path.clone(), target.clone()))
+    /// Finds the contents of a stratum's hard links. One may come before its target in the order of paths and
+    /// after it in the layer, and its target may be a link again: hence twice.
+    fn locate_links(&mut self, id: StratumId, moved: &HashMap<ImagePath, ImagePath>) {
+        for _ in 0..2 {
+            let open = self.tree.named_otherwise().filter_map(|path| match self.tree.get(path) {
+                Some(Placed { node: Node::HardLink(target), stratum, content: None }) if *stratum == id => {
+                    Some((path.clone(), moved.get(target).unwrap_or(target).clone()))
                 }
                 _ => None,
-            })
-            .collect();
-        for (path, target) in open {
-            let content = self.locate(&target).map(Box::new);
-            if let Some(placed) = self.tree.get_mut(&path) {
-                placed.content = content;
+            });
+            let open: Vec<(ImagePath, ImagePath)> = open.collect();
+            for (path, target) in open {
+                let content = self.locate(&target).map(Box::new);
+                if let Some(placed) = self.tree.own_mut(&path) {
+                    placed.content = content;
+                }
             }
         }
     }
@@ -203,12 +226,6 @@ impl Squashed {
             Node::File(_) | Node::HardLink(_) => placed.content.as_deref().cloned(),
             _ => None,
         }
-    }
-
-    /// Real paths of files whose layers name them, or their content, otherwise.
-    pub fn named_otherwise(&self) -> impl Iterator<Item = &ImagePath> {
-        let is_other = |placed: &Placed| placed.content.is_some() || matches!(placed.node, Node::HardLink(_));
-        self.tree.iter().filter(move |(_, placed)| is_other(placed)).map(|(path, _)| path)
     }
 
     /// The stratum that put what is visible at a real path there.
@@ -229,27 +246,32 @@ impl Squashed {
         self.tree.get(path).map(|placed| &placed.node)
     }
 
+    /// Real paths of files whose layers name them, or their content, otherwise, in order.
+    pub(super) fn named_otherwise(&self) -> impl Iterator<Item = &ImagePath> {
+        self.tree.named_otherwise()
+    }
+
     /// Everything visible strictly below a real path, in order.
     pub fn below(&self, directory: &ImagePath) -> impl Iterator<Item = (&ImagePath, &Node)> {
-        range_below(&self.tree, directory).map(|(path, placed)| (path, &placed.node))
+        self.tree.below(directory).map(|(path, placed)| (path, &placed.node))
     }
 
     /// What the file at a real path says at last.
     #[must_use]
     pub fn found(&self, path: &ImagePath) -> Option<&Found> {
-        self.events.get(path)?.last()?.found.as_ref()
+        self.events.get(path)?.last()?.found.as_deref()
     }
 
     /// All files that say something at last, in order of their real paths.
     pub fn visible(&self) -> impl Iterator<Item = (&ImagePath, &Found)> {
-        self.events.iter().filter_map(|(path, events)| Some((path, events.last()?.found.as_ref()?)))
+        self.events.iter().filter_map(|(path, events)| Some((path, events.last()?.found.as_deref()?)))
     }
 
     /// What the file at a real path said once strata up to and including this one were applied.
     #[must_use]
     pub fn found_as_of(&self, path: &ImagePath, stratum: StratumId) -> Option<&Found> {
         let events = self.events.get(path)?;
-        events.iter().rev().find(|event| event.stratum <= stratum)?.found.as_ref()
+        events.iter().rev().find(|event| event.stratum <= stratum)?.found.as_deref()
     }
 
     /// The strata that changed what any of these paths say, lowest first.
@@ -263,7 +285,7 @@ impl Squashed {
 
     /// All paths that ever said something.
     pub fn ever_found(&self) -> impl Iterator<Item = (&ImagePath, impl Iterator<Item = &Found>)> {
-        self.events.iter().map(|(path, events)| (path, events.iter().filter_map(|e| e.found.as_ref())))
+        self.events.iter().map(|(path, events)| (path, events.iter().filter_map(|e| e.found.as_deref())))
     }
 
     /// Adds what a second visit of one stratum found at a real path; a part of a collector that is there
@@ -276,15 +298,15 @@ impl Squashed {
         let at = match events.iter().position(is_not_before) {
             Some(at) if events[at].stratum == stratum => at,
             Some(at) => {
-                events.insert(at, Event { stratum, found: Some(Found::new()) });
+                events.insert(at, Event { stratum, found: Some(Arc::default()) });
                 at
             }
             None => {
-                events.push(Event { stratum, found: Some(Found::new()) });
+                events.push(Event { stratum, found: Some(Arc::default()) });
                 events.len() - 1
             }
         };
-        let parts = events[at].found.get_or_insert_default();
+        let parts = Arc::make_mut(events[at].found.get_or_insert_default());
         for part in found {
             parts.retain(|old| old.collector != part.collector);
             parts.push(part);
@@ -293,8 +315,8 @@ impl Squashed {
 
     /// Adds an entry of a tree that was walked in part.
     pub(super) fn add_entry(&mut self, path: &ImagePath, node: Node, stratum: StratumId) {
-        if self.partial && !matches!(node, Node::Whiteout) {
-            self.tree.entry(path.clone()).or_insert(Placed { node, stratum, content: None });
+        if self.partial && !matches!(node, Node::Whiteout) && self.tree.get(path).is_none() {
+            self.tree.insert(path.clone(), Placed { node, stratum, content: None });
         }
     }
 

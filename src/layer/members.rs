@@ -279,7 +279,8 @@ impl Show<'_> {
     }
 
     fn lost(&self, entry: &Entry, error: &Error) {
-        self.gap(&entry.path, &error.to_string());
+        let place = format!("{}: {}", self.place, entry.path);
+        self.sink.failed(Gap { place, reason: error.to_string(), required: true }, error);
     }
 
     fn gap(&self, path: &ImagePath, reason: &str) {

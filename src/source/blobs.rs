@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::oci::blob_path;
 use crate::archive::tar::Index;
-use crate::bytes::{self, HostFile, ReadAt, passes_end};
+use crate::bytes::{self, HostFile, Identity, ReadAt, passes_end};
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Ceiling;
 use crate::model::{ImagePath, Sha256};
@@ -141,6 +141,10 @@ impl ReadAt for LayoutFile {
     fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
         let file = self.file().at(|| self.path.display().to_string())?;
         file.read_exact_at(offset, dst)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.file().ok()?.identity()
     }
 }
 

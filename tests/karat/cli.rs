@@ -31,7 +31,11 @@ pub(crate) fn karat(args: &[&str]) -> Ran {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KARAT_")) {
         command.env_remove(name);
     }
-    let output = command.env_remove("SOURCE_DATE_EPOCH").output().unwrap();
+    // Without a home there is no layer cache: every run reads its images.
+    for name in ["SOURCE_DATE_EPOCH", "HOME", "XDG_CACHE_HOME"] {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
     Ran {
         code: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -504,6 +508,7 @@ fn nothing_collected_is_never_a_pass() {
 fn the_time_comes_from_the_flag_then_from_the_environment() {
     let mut command = Command::cargo_bin("karat").unwrap();
     command.current_dir(env!("CARGO_MANIFEST_DIR")).env("SOURCE_DATE_EPOCH", "1795478400");
+    command.env_remove("HOME").env_remove("XDG_CACHE_HOME").env_remove("KARAT_CACHE_DIR");
     let output = command.args(["audit", CURRENT, "-b", BASELINE]).output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("judged at 2026-11-24T00:00:00Z"));
 }

@@ -124,7 +124,7 @@ pub(crate) fn squash_all(
     }
     let mut squashed = squash(facts);
     let strata: Vec<&dyn Stratum> = strata.iter().map(|s| s as &dyn Stratum).collect();
-    follow_up(&mut squashed, &strata, collectors, &limits);
+    follow_up(&mut squashed, &strata, collectors, &limits, &());
     squashed
 }
 
