@@ -11,7 +11,7 @@ use crate::intel::SupportEnds;
 use crate::limits::Limits;
 use crate::model::{Inventory, Package, Platform, Sha256, Time};
 use crate::report::{BaselineRef, ImageReport, Report, StandardRef};
-use crate::scan::{self, scan, scan_all};
+use crate::scan::{self, in_parallel, scan, scan_all};
 use crate::standard::Standard;
 
 /// What images are held against, and judged by.
@@ -34,17 +34,16 @@ pub fn audit(
 ) -> Result<Report> {
     let support = SupportEnds::shipped()?;
     let baseline = &yardstick.baseline.baseline;
-    let reports = images
-        .iter()
-        .zip(scan_all(images, options))
-        .flat_map(|(reference, scanned)| match scanned {
-            Ok(inventories) => inventories
-                .iter()
-                .map(|i| ImageReport::of(i, baseline, &yardstick.standard.standard, &support, as_of))
-                .collect(),
-            Err(error) => vec![ImageReport::failed(reference, told(reference, &error))],
-        })
-        .collect();
+    let scanned = scan_all(images, options);
+    let judge = |reference: &String, scanned: &Result<Vec<Inventory>>| match scanned {
+        Ok(inventories) => inventories
+            .iter()
+            .map(|i| ImageReport::of(i, baseline, &yardstick.standard.standard, &support, as_of))
+            .collect(),
+        Err(error) => vec![ImageReport::failed(reference, told(reference, error))],
+    };
+    let reports = in_parallel(images.len(), options.threads, |i| judge(&images[i], &scanned[i]));
+    let reports = reports.into_iter().flatten().collect();
     Ok(Report::new(
         "audit",
         as_of,
