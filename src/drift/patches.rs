@@ -1,7 +1,7 @@
 //! The known patches of one source package for one image version.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::Patch;
 use crate::baseline::{History, Release};
@@ -34,12 +34,12 @@ pub(super) fn named_already<'a>(
     history: &'a History,
     image: &str,
     own: &'a [ReleaseEntry],
-) -> BTreeSet<&'a str> {
+) -> HashSet<&'a str> {
     let newer = |version: &str| history.compare(version, image) == Ordering::Greater;
     let releases = &history.releases[history.releases.partition_point(|r| newer(&r.version))..];
     let others = history.others.iter().filter(|other| !newer(other.in_from()) || !newer(&other.version));
     let own = own.iter().filter(|entry| !entry.rebuild && !entry.cves.is_empty() && !newer(&entry.version));
-    let mut ids: BTreeSet<&str> = BTreeSet::new();
+    let mut ids: HashSet<&str> = HashSet::new();
     ids.extend(releases.iter().flat_map(|release| &release.cves).map(String::as_str));
     ids.extend(others.flat_map(|other| &other.cves).map(String::as_str));
     ids.extend(own.flat_map(|entry| &entry.cves).map(String::as_str));
@@ -52,7 +52,7 @@ pub(super) fn known_patches(
     history: &History,
     image: &str,
     lane: Lane<'_>,
-    named: &BTreeSet<&str>,
+    named: &HashSet<&str>,
 ) -> Vec<Patch> {
     let newer = |version: &str| history.compare(version, image) == Ordering::Greater;
     let in_lane = history.releases.iter().take_while(|r| newer(&r.version)).filter(|r| lane.holds(r));
