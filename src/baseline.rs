@@ -38,7 +38,7 @@ pub use merge::merge;
 pub use slots::{Slot, slot_of};
 pub use space::{is_backport, joined_source, source_of};
 pub use suites::{PlatformSuites, Pocket};
-pub use summary::{PlatformSummary, Summary, summarize};
+pub use summary::{ChannelSource, PlatformSummary, Summary, summarize};
 pub use vendor::is_third_party;
 
 /// The schema that this version writes.

@@ -46,6 +46,9 @@ pub struct ChannelInput {
     /// It lists the whole suite as of `taken_at`, so that what is not in it was not out. What a source lists
     /// of a package is the newest that was out also where this is false.
     pub lists_all: bool,
+    /// Where it does not list the whole suite: the components that it lists whole, sorted. What is of these and
+    /// not in it was not out.
+    pub whole_components: Vec<String>,
     /// The digest of the content that counted, the same however it is compressed.
     pub digest: Sha256,
     /// The packages, sorted.

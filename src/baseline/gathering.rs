@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::channel::{ChannelInput, ChannelKind};
 use super::history::{Calendar, Gathered, Joined, history_of, note_earliest};
 use super::listings::{Listings, Shelf};
-use super::vendor::is_third_party;
+use super::vendor::{is_tagged, is_third_party};
 use super::{
     BaselinePackage, History, HostId, HostVersion, Listing, PlatformBaseline, PlatformSuites, Release,
     joined_source, slot_of, source_of,
@@ -50,7 +50,7 @@ impl<'a> Gathering<'a> {
     ) {
         self.codename = self.codename.or(system.os.as_ref().and_then(|os| os.codename.as_deref()));
         self.as_of = self.as_of.max(Some(taken_at));
-        for package in &system.packages {
+        for package in system.packages.iter().filter(|package| !is_tagged(package)) {
             self.note_installed(package, platform, taken_at);
         }
         self.add_changelogs(&system.releases);
@@ -65,8 +65,12 @@ impl<'a> Gathering<'a> {
     pub(super) fn add_channel(&mut self, channel: &'a ChannelInput, platform: &Platform, taken_at: Time) {
         self.as_of = self.as_of.max(Some(taken_at));
         let is_repository = !matches!(channel.kind, ChannelKind::DebFolder | ChannelKind::ChangelogFolder);
-        let shelf: Shelf = is_repository.then(|| channel.suite.clone().unwrap_or_default());
-        if let Some(suite) = shelf.as_ref().filter(|_| channel.lists_all) {
+        let lists_components = !channel.whole_components.is_empty();
+        let shelf: Shelf = is_repository.then(|| match (&channel.suite, lists_components) {
+            (Some(suite), true) => format!("{suite}/{}", channel.whole_components.join("+")),
+            (suite, _) => suite.clone().unwrap_or_default(),
+        });
+        if let Some(suite) = shelf.as_ref().filter(|_| channel.lists_all || lists_components) {
             self.listings.entry(suite.clone()).or_default().insert(taken_at);
         }
         for offer in &channel.packages {
@@ -154,7 +158,7 @@ impl<'a> Gathering<'a> {
 
     fn vote(&mut self, system: &'a System, id: &HostId) {
         let mut chosen: BTreeMap<PackageKey, &'a Package> = BTreeMap::new();
-        for package in &system.packages {
+        for package in system.packages.iter().filter(|package| !is_tagged(package)) {
             let slot = slot_of(&package.name);
             let name = slot.as_ref().map_or_else(|| package.name.clone(), ToString::to_string);
             let key = (package.ecosystem, name, package.arch.clone(), slot.is_some());

@@ -16,8 +16,9 @@ use crate::model::{Ecosystem, Time, version};
 /// The times at which one suite was listed whole.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Listing {
-    /// The suite, by codename (`bookworm-security`); of Alpine branch and repository (`v3.20/main`). Empty for a
-    /// repository that names none.
+    /// The suite, by codename (`bookworm-security`), with its components where not all were listed
+    /// (`bookworm-security/main`); of Alpine branch and repository (`v3.20/main`). Empty for a repository that
+    /// names none.
     pub suite: String,
     /// When, sorted.
     pub taken_at: Vec<Time>,
@@ -96,10 +97,9 @@ impl<'a> Listings<'a> {
     /// The ways by which a version can have come, the release suite before `-updates`: of each the suites whose
     /// listings prove absence.
     fn ways(&self, listed: &Listed, pocket: Option<Pocket>) -> Vec<(Option<Pocket>, Vec<&str>)> {
-        let of_pocket = |suite: &str| self.suites.pocket(&[suite.to_owned()], None);
         let platform: Vec<Pocket> = self.suites.needed().into_iter().map(|(pocket, _)| pocket).collect();
         let known: Vec<(&str, Option<Pocket>)> =
-            self.times.keys().map(|suite| (suite.as_str(), of_pocket(suite))).collect();
+            self.times.keys().map(|suite| (suite.as_str(), pocket_of(self.suites, suite))).collect();
         if platform.is_empty() || known.iter().all(|(_, pocket)| pocket.is_none()) {
             // Alpine's repositories, and ones that are arranged by themselves: a source keeps to its own.
             let carries = |suite: &&str| listed.keys().any(|(_, shelf)| shelf.as_deref() == Some(*suite));
@@ -118,8 +118,16 @@ impl<'a> Listings<'a> {
         // A platform that has but one suite has no others to ask.
         needed.retain(|pocket| *pocket == Pocket::Backports || platform.contains(pocket));
         needed.sort_by_key(|pocket| *pocket == Pocket::Updates);
+        // A listing of some components says nothing of sources of others.
+        let shelves = || listed.keys().filter_map(|(_, shelf)| shelf.as_deref());
+        let covers = |suite: &str| match components(suite) {
+            None => true,
+            Some(own) => shelves()
+                .filter_map(components)
+                .any(|of| of.split('+').all(|component| own.split('+').any(|o| o == component))),
+        };
         let of = |pocket| known.iter().filter(move |(_, p)| *p == Some(pocket)).map(|(suite, _)| *suite);
-        needed.into_iter().map(|pocket| (Some(pocket), of(pocket).collect())).collect()
+        needed.into_iter().map(|pocket| (Some(pocket), of(pocket).filter(|s| covers(s)).collect())).collect()
     }
 
     /// Until when this version, or anything newer, was not out.
@@ -141,7 +149,7 @@ impl<'a> Listings<'a> {
         let mut of_none: Option<Time> = None;
         for suite in self.times.keys() {
             let Some(at) = last(suite) else { continue };
-            match self.suites.pocket(std::slice::from_ref(suite), None) {
+            match pocket_of(self.suites, suite) {
                 Some(pocket) => {
                     let newest = by_pocket.entry(pocket).or_insert(at);
                     *newest = at.max(*newest);
@@ -202,6 +210,17 @@ impl PlatformBaseline {
     pub(super) fn listing_times(&self) -> BTreeMap<String, BTreeSet<Time>> {
         self.listings.iter().map(|l| (l.suite.clone(), l.taken_at.iter().copied().collect())).collect()
     }
+}
+
+/// The pocket of a suite, whatever components of it were listed.
+fn pocket_of(suites: &PlatformSuites, suite: &str) -> Option<Pocket> {
+    let name = suite.split_once('/').map_or(suite, |(name, _)| name);
+    suites.pocket(&[name.to_owned()], None)
+}
+
+/// The components that were listed of a suite, where not all were.
+fn components(suite: &str) -> Option<&str> {
+    suite.split_once('/').map(|(_, components)| components)
 }
 
 /// What sightings say of channel sources.

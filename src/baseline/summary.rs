@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Baseline, PlatformBaseline};
+use super::{Baseline, Listing, PlatformBaseline, SourceRole};
 use crate::model::{Platform, Time};
 
 /// What a baseline holds, in numbers.
@@ -19,8 +19,20 @@ pub struct Summary {
     pub silent_hosts: usize,
     /// When the oldest voting host was read.
     pub oldest_host: Option<Time>,
+    /// Repositories, package folders and changelogs that it was made of, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_sources: Vec<ChannelSource>,
     /// By platform and channel, sorted.
     pub platforms: Vec<PlatformSummary>,
+}
+
+/// A channel source that a baseline was made of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelSource {
+    /// How its maker named it, and what of it counted.
+    pub name: String,
+    /// When it was as it was read.
+    pub taken_at: Time,
 }
 
 /// One platform of a baseline, in numbers.
@@ -35,6 +47,12 @@ pub struct PlatformSummary {
     pub as_of: Time,
     /// Hosts that vote.
     pub hosts: usize,
+    /// When suites of its repositories were listed whole, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listings: Vec<Listing>,
+    /// Suites of the platform that nobody listed, where no host votes: images come out incomplete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlisted_suites: Vec<String>,
     /// Binary packages and slots that they carry.
     pub packages: usize,
     /// Source packages.
@@ -62,12 +80,22 @@ pub struct PlatformSummary {
 #[must_use]
 pub fn summarize(baseline: &Baseline) -> Summary {
     let voting = || baseline.sources.iter().filter(|source| source.votes);
+    let hosts = baseline.sources.iter().filter(|source| source.role == SourceRole::Host).count();
+    let channels = baseline.sources.iter().filter(|source| source.role == SourceRole::Channel);
+    let mut channel_sources: Vec<ChannelSource> = channels
+        .map(|source| ChannelSource {
+            name: source.name.clone().unwrap_or_else(|| source.id.to_string()),
+            taken_at: source.taken_at,
+        })
+        .collect();
+    channel_sources.sort();
     Summary {
         name: baseline.name.clone(),
         as_of: baseline.as_of,
         voting_hosts: voting().count(),
-        silent_hosts: baseline.sources.len() - voting().count(),
+        silent_hosts: hosts.saturating_sub(voting().count()),
         oldest_host: voting().map(|source| source.taken_at).min(),
+        channel_sources,
         platforms: baseline.platforms.iter().map(platform).collect(),
     }
 }
@@ -82,7 +110,9 @@ fn platform(p: &PlatformBaseline) -> PlatformSummary {
         channel: p.channel.clone(),
         as_of: p.as_of,
         hosts: p.hosts.len(),
-        packages: p.packages.len(),
+        listings: p.listings.clone(),
+        unlisted_suites: p.unlisted_suites(),
+        packages: p.packages.iter().filter(|row| row.versions.iter().any(|v| !v.hosts.is_empty())).count(),
         sources: p.sources.len(),
         sources_without_history: without,
         releases: releases().count(),

@@ -114,6 +114,7 @@ pub(crate) fn listing(platform: &str, suite: &str, taken_at: &str, packages: &[&
         taken_at: Some(time(taken_at)),
         valid_until: None,
         lists_all: true,
+        whole_components: Vec::new(),
         digest: Sha256::of(format!("{suite} {taken_at} {packages:?}").as_bytes()),
         packages: offers.collect(),
         releases: Vec::new(),

@@ -5,7 +5,7 @@
 //! so the signs here are ones that no package of Debian or Ubuntu bears.
 
 use super::suites::{is_codename, is_distribution_suite};
-use crate::model::{Package, Platform};
+use crate::model::{Ecosystem, Package, Platform};
 
 /// Who maintains what third parties publish: addresses that maintain nothing in Debian or Ubuntu.
 const MAINTAINERS: [&str; 14] = [
@@ -28,6 +28,9 @@ const MAINTAINERS: [&str; 14] = [
 /// Whether a package, by what it says of itself, is a third party's.
 #[must_use]
 pub fn is_third_party(package: &Package, platform: &Platform) -> bool {
+    if package.ecosystem == Ecosystem::Apk {
+        return is_tagged(package);
+    }
     if let Some(origin) = &package.origin {
         return !is_distribution_origin(origin, platform);
     }
@@ -36,6 +39,13 @@ pub fn is_third_party(package: &Package, platform: &Platform) -> bool {
             .maintainer
             .as_deref()
             .is_some_and(|who| MAINTAINERS.iter().any(|address| who.to_ascii_lowercase().contains(address)))
+}
+
+/// Whether a package of apk came from a repository of its own (`from @edge`): it follows that one, and says
+/// nothing of the platform's.
+pub(super) fn is_tagged(package: &Package) -> bool {
+    package.ecosystem == Ecosystem::Apk
+        && package.state.as_deref().is_some_and(|state| state.contains("from @"))
 }
 
 /// Whether the entry of an installed version names nothing but suites that no distribution has.
@@ -64,6 +74,20 @@ fn has_vendor_suffix(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_of_apk_are_told_by_their_repository_alone() {
+        let platform = "alpine/3.20/x86_64".parse().unwrap();
+        let mut package = crate::baseline::testing::package("powershell 7.4.6-r0");
+        package.ecosystem = Ecosystem::Apk;
+        package.maintainer = Some("Somebody <somebody@microsoft.com>".into());
+        assert!(!is_third_party(&package, &platform));
+        package.state = Some("from @edge".into());
+        assert!(is_third_party(&package, &platform));
+        package.ecosystem = Ecosystem::Deb;
+        package.state = None;
+        assert!(is_third_party(&package, &platform));
+    }
 
     #[test]
     fn suffixes_of_vendors_are_told_from_the_distributions() {

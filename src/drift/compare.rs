@@ -222,9 +222,11 @@ impl<'a> Comparer<'a> {
         let arch = self.arch(package);
         let key = subject.key();
         let row = |arch: &str| self.against.package(package.ecosystem, &key, arch);
+        // A package that any machine can take has no architecture of its own, under one name or another.
+        let any = ["all", "noarch", ""];
         row(arch).or_else(|| match arch {
-            "all" => row(native),
-            arch if arch == native => row("all"),
+            arch if any.contains(&arch) => row(native).or_else(|| any.into_iter().find_map(row)),
+            arch if arch == native => any.into_iter().find_map(row),
             _ => None,
         })
     }

@@ -14,12 +14,18 @@ pub fn baseline_text(summary: &Summary) -> String {
         summary.as_of,
         count(summary.voting_hosts, "host votes", "hosts vote")
     )];
+    if summary.voting_hosts == 0 {
+        lines.push("what was published counts as what production has".to_owned());
+    }
     if summary.silent_hosts > 0 {
         let silent = count(summary.silent_hosts, "host is", "hosts are");
         lines.push(paint(DOUBTFUL, format!("{silent} too old to vote")));
     }
     if let Some(oldest) = summary.oldest_host {
         lines.push(format!("the oldest of them was read on {}", oldest.date()));
+    }
+    for source in &summary.channel_sources {
+        lines.push(format!("channel source {} as of {}", plain(&source.name), source.taken_at.date()));
     }
     for platform in &summary.platforms {
         lines.push(String::new());
@@ -28,6 +34,15 @@ pub fn baseline_text(summary: &Summary) -> String {
         let mut table = Table::new(&[], &[]);
         let mut row = |what: &str, value: String| table.row([what.to_string(), value]);
         row("hosts", platform.hosts.to_string());
+        for listing in &platform.listings {
+            let suite = if listing.suite.is_empty() { "a repository" } else { &listing.suite };
+            let times: Vec<String> = listing.taken_at.iter().map(|at| at.date().to_string()).collect();
+            let times: Vec<&str> = times.iter().map(String::as_str).collect();
+            row("listed", format!("{suite} on {}", some_of(&times, 4)));
+        }
+        for suite in &platform.unlisted_suites {
+            row("not listed", format!("{suite}: images of this platform come out incomplete"));
+        }
         row("packages", format!("{} of {}", platform.packages, count(platform.sources, "source", "sources")));
         row(
             "releases",

@@ -147,6 +147,7 @@ fn one(file: &FoundFile, id: &str, is_one: bool, options: &ReadOptions<'_>) -> R
         kind: ChannelKind::ApkIndex,
         platform: arch.and_then(|arch| names::platform(&named, &arch, options.platform)),
         lists_all: taken_at.is_some() && path.repository.is_some() && named.suite.is_some(),
+        whole_components: Vec::new(),
         suite: named.suite,
         taken_at,
         valid_until: None,

@@ -371,7 +371,7 @@ fn sealed(
     };
     let mut digest = DigestOfParts::default();
     let (mut packages, mut absent) = (Vec::new(), Vec::new());
-    let mut components = BTreeSet::new();
+    let (mut components, mut incomplete) = (BTreeSet::new(), BTreeSet::new());
     for index in suite.indexes.iter().filter(|index| belongs(index)) {
         match read.get(index) {
             Some(of_index) => {
@@ -381,7 +381,10 @@ fn sealed(
                 packages.extend(of_index.offers.iter().filter(counts).cloned());
             }
             None if is_empty(index) => {}
-            None => absent.push(index.name.as_str()),
+            None => {
+                absent.push(index.name.as_str());
+                incomplete.insert(index.component());
+            }
         }
     }
     if let Some(file) = release {
@@ -391,12 +394,18 @@ fn sealed(
     packages.dedup();
     let mut notes = Vec::new();
     if !absent.is_empty() {
-        notes.push(format!("not there, so nothing is known to be absent: {}", absent.join(", ")));
+        notes.push(format!("not there, so nothing of it is known to be absent: {}", absent.join(", ")));
     }
     let dated = release.and_then(|file| file.release.date);
     let taken_at = names::taken_at(dated, options.taken_at)?;
     let is_listed = release.is_some_and(|file| !file.release.files.is_empty() && file.release.date.is_some());
-    let components: Vec<&str> = components.into_iter().filter(|component| !component.is_empty()).collect();
+    components.remove("");
+    let whole_components: Vec<String> =
+        match is_listed && !absent.is_empty() && components.is_disjoint(&incomplete) {
+            true => components.iter().map(|component| (*component).to_owned()).collect(),
+            false => Vec::new(),
+        };
+    let components: Vec<&str> = components.into_iter().collect();
     let name = match suite.name.as_str() {
         "" => named.suite.as_deref().unwrap_or("Packages"),
         name => name,
@@ -411,6 +420,7 @@ fn sealed(
         taken_at,
         valid_until: release.and_then(|file| file.release.valid_until),
         lists_all: is_listed && absent.is_empty(),
+        whole_components,
         digest: digest.finish(),
         packages,
         releases: Vec::new(),

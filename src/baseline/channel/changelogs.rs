@@ -98,6 +98,7 @@ pub(super) fn read(directory: &Path, id: &str, options: &ReadOptions<'_>) -> Res
         taken_at: options.taken_at,
         valid_until: None,
         lists_all: false,
+        whole_components: Vec::new(),
         digest: digest.finish(),
         packages: Vec::new(),
         releases,

@@ -211,3 +211,23 @@ fn a_host_in_two_baselines_votes_as_it_was_read_last() {
     assert_eq!(versions("2026-11-24"), [("2".to_owned(), 1)]);
     assert_eq!(versions("2027-01-01"), [], "a host that was read too long ago does not vote");
 }
+
+#[test]
+fn a_listing_of_one_component_proves_what_is_of_that_component() {
+    let main = |at: &str, packages: &[&str]| {
+        let mut channels = suites(at, packages);
+        for channel in &mut channels {
+            channel.lists_all = false;
+            channel.whole_components = vec!["main".into()];
+        }
+        channels
+    };
+    let mut channels = [main("2026-05-31", &["foo 1"]), main("2026-06-01", &["foo 2"])].concat();
+    let of = |channels: &[ChannelInput]| dates(&channel_baseline(channels, "2026-06-01"), "foo").remove(0);
+    assert_eq!(of(&channels), "2 2026-06-01 repository 2026-05-31..2026-06-01");
+    // Seen in another component only: what the listings of `main` lack says nothing.
+    for channel in channels.iter_mut().filter(|channel| channel.suite.as_deref() == Some("bookworm")) {
+        channel.whole_components = vec!["contrib".into()];
+    }
+    assert_eq!(of(&channels), "2 - repository -..2026-06-01");
+}
