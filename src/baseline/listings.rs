@@ -138,6 +138,14 @@ impl<'a> Listings<'a> {
         version: &str,
         pocket: Option<Pocket>,
     ) -> Option<Time> {
+        // What its changelog calls a stable update may have come through the security suite: then any way counts.
+        let through = |shelf: &Shelf| shelf.as_deref().and_then(|suite| pocket_of(self.suites, suite));
+        let is_in_security =
+            listed.keys().any(|(v, shelf)| v == version && through(shelf) == Some(Pocket::Security));
+        let pocket = match pocket {
+            Some(Pocket::Release | Pocket::Updates) if is_in_security => None,
+            pocket => pocket,
+        };
         self.absent_until(listed, pocket, |v| version::compare(ecosystem, v, version) != Ordering::Less)
     }
 
@@ -185,11 +193,8 @@ impl PlatformBaseline {
             return Vec::new();
         }
         let suites = PlatformSuites::of(&self.platform, self.codename.as_deref());
-        let listed: BTreeSet<Pocket> = self
-            .listings
-            .iter()
-            .filter_map(|l| suites.pocket(std::slice::from_ref(&l.suite), None))
-            .collect();
+        let listed: BTreeSet<Pocket> =
+            self.listings.iter().filter_map(|listing| pocket_of(&suites, &listing.suite)).collect();
         let needed = suites.needed();
         if !needed.iter().any(|(pocket, _)| listed.contains(pocket)) {
             return Vec::new();

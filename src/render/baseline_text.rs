@@ -43,7 +43,13 @@ pub fn baseline_text(summary: &Summary) -> String {
         for suite in &platform.unlisted_suites {
             row("not listed", format!("{suite}: images of this platform come out incomplete"));
         }
-        row("packages", format!("{} of {}", platform.packages, count(platform.sources, "source", "sources")));
+        match platform.hosts {
+            0 => row("sources", platform.sources.to_string()),
+            _ => row(
+                "packages",
+                format!("{} of {}", platform.packages, count(platform.sources, "source", "sources")),
+            ),
+        }
         row(
             "releases",
             format!("{}, {} dated, {} undated", platform.releases, platform.dated, platform.undated),

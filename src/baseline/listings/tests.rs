@@ -122,6 +122,7 @@ fn suites_that_nobody_listed_are_named() {
     };
     assert_eq!(unlisted(&["bookworm"]), ["bookworm-security", "bookworm-updates"]);
     assert_eq!(unlisted(&["bookworm", "bookworm-security", "bookworm-updates"]), Vec::<String>::new());
+    assert_eq!(unlisted(&["bookworm/main", "bookworm-security/main"]), ["bookworm-updates"]);
     assert_eq!(unlisted(&["acme"]), Vec::<String>::new(), "a repository that is arranged by itself");
 }
 
@@ -230,4 +231,22 @@ fn a_listing_of_one_component_proves_what_is_of_that_component() {
         channel.whole_components = vec!["contrib".into()];
     }
     assert_eq!(of(&channels), "2 - repository -..2026-06-01");
+}
+
+#[test]
+fn a_stable_update_that_came_through_the_security_suite_is_bound_by_that_too() {
+    let with = |security: &[&str]| {
+        let mut channels = suites("2026-07-11", &["ruby3.1 3.1.2-7+deb12u1"]);
+        channels.push(listing(PLATFORM, "bookworm-security", "2026-11-22", security));
+        channels.push(early_changelog());
+        history(&channel_baseline(&channels, "2026-11-22"), "ruby3.1").releases[0].published
+    };
+    assert_eq!(with(&["ruby3.1 3.1.7-1~deb12u1"]), Some(time("2026-07-11")), "no suite had it by then");
+    let mut channels = suites("2026-07-11", &["ruby3.1 3.1.2-7+deb12u1"]);
+    channels.retain(|channel| channel.suite.as_deref() != Some("bookworm-security"));
+    channels.push(listing(PLATFORM, "bookworm-security", "2026-11-22", &["ruby3.1 3.1.7-1~deb12u1"]));
+    channels.push(early_changelog());
+    let baseline = channel_baseline(&channels, "2026-11-22");
+    let published = history(&baseline, "ruby3.1").releases[0].published;
+    assert_eq!(published, Some(time("2025-05-10")), "the security suite may have had it before");
 }
