@@ -162,6 +162,13 @@ pub fn baseline(
             .hint("make one with `karat baseline build`, or name a patched production host"));
     }
     let channel = ChannelRef::parse(reference);
+    let names_nothing = !channel.path.exists() && !reference.contains([':', '#', '*', '?', '[']);
+    if names_nothing {
+        return Err(Error::not_found("no such file or directory").at(reference).at("baseline").hint(
+            "name a baseline file, a patched production host (a root directory or image), or a channel source (a \
+             repository, a package folder)",
+        ));
+    }
     let sources = match channel::is_channel(&channel.path) {
         true => BaselineSources { channels: vec![channel], ..Default::default() },
         false => BaselineSources { hosts: vec![reference.to_owned()], ..Default::default() },

@@ -179,6 +179,10 @@ pub struct History {
     /// Rebuilds of a release for one architecture, under their binary versions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rebuilds: Vec<Release>,
+    /// Up to when anything that it was made of knew of it; listings of repositories aside, which are known as of
+    /// their own times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Time>,
     /// When each version was first seen on a host or in a channel source, newest version first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sightings: Vec<Sighting>,

@@ -101,6 +101,9 @@ fn deliver(
 
 fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
     let outputs = output::outputs(&args.output.outputs, output::ALL)?;
+    let standard_file = args.standard.as_deref().and_then(std::path::Path::to_str);
+    let named = args.images.iter().map(String::as_str).chain([args.baseline.as_str()]).chain(standard_file);
+    output::spare(&outputs, named)?;
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, false, as_of)?;
@@ -122,6 +125,8 @@ fn audit(args: AuditArgs, talk: Talk) -> Result<Outcome> {
 
 fn compare(args: &CompareArgs, talk: Talk) -> Result<Outcome> {
     let outputs = output::outputs(&args.output.outputs, output::ALL)?;
+    let named = [args.a.as_str(), args.b.as_str()].into_iter().chain(args.baseline.as_deref());
+    output::spare(&outputs, named)?;
     let (comparison, limits) = compare::compare(args, talk)?;
     let outcome = compare::gate(&comparison, args);
     Ok(deliver(&outputs, talk, outcome, |format| match format {
@@ -161,6 +166,7 @@ fn gate(report: &Report, args: &AuditArgs) -> Outcome {
 
 fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
     let outputs = output::outputs(&args.output.outputs, output::ALL)?;
+    output::spare(&outputs, args.images.iter().map(String::as_str))?;
     let as_of = options::as_of(args.read.as_of)?;
     let (scan, read) = options::scan_options(&args.read, args.with_releases, as_of)?;
     let named = source::expand(&args.images)?;
@@ -291,6 +297,7 @@ fn show(args: ShowArgs, talk: Talk) -> Result<Outcome> {
 
 fn explain(args: ExplainArgs, talk: Talk) -> Result<Outcome> {
     let outputs = output::outputs(&args.output.outputs, output::TEXT_AND_JSON)?;
+    output::spare(&outputs, [args.image.as_str(), args.baseline.as_str()])?;
     let as_of = options::as_of(args.read.as_of)?;
     let standard = options::standard(args.standard.as_deref())?;
     let (scan, read) = options::scan_options(&args.read, false, as_of)?;

@@ -82,8 +82,12 @@ pub struct Against {
     pub known_until: Time,
     /// The hosts that vote.
     pub hosts: usize,
-    /// Suites of the platform of which the baseline has no listing, where nothing but listings says what
-    /// production has: what was published through them is not known.
+    /// Up to when the releases are known of packages that no host carries, the least of all that were compared;
+    /// `None` if hosts carry all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_known: Option<Time>,
+    /// Suites of the platform of which the baseline has no listing, where packages were compared with what was
+    /// published: what came through them is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlisted_suites: Vec<String>,
 }
@@ -96,7 +100,8 @@ impl Against {
             as_of: against.as_of,
             known_until: against.known_until(),
             hosts: against.hosts.len(),
-            unlisted_suites: against.unlisted_suites(),
+            published_known: None,
+            unlisted_suites: Vec::new(),
         }
     }
 }
@@ -106,6 +111,9 @@ impl Against {
 pub struct Counts {
     /// Packages that were compared.
     pub compared: usize,
+    /// Of these, packages that no host carries: they were compared with what was published.
+    #[serde(default)]
+    pub by_channel: usize,
     /// Of these, packages whose version is the adopted one.
     pub at_baseline: usize,
     /// Of these, packages that lack a patch which production has.
@@ -296,6 +304,13 @@ pub fn between(system: &System, baseline: &Baseline, options: &Options) -> Drift
         drift.drift.extend(package);
     }
     drift.counts.compared = drift.packages - drift.counts.only_in_image;
+    drift.counts.by_channel = comparer.by_channel();
+    if let Some(told) = &mut drift.against {
+        told.published_known = comparer.published_known();
+        if comparer.by_channel() > 0 {
+            told.unlisted_suites = against.unlisted_suites();
+        }
+    }
     drift.sum_up(against);
     drift
 }
@@ -335,7 +350,8 @@ impl Drift {
         }
         let sums = (patches.len(), patches.iter().filter(|(_, _, undated)| *undated).count(), cves.len());
 
-        let known = against.as_of.min(self.as_of);
+        let published_known = self.against.as_ref().and_then(|against| against.published_known);
+        let known = published_known.map_or(against.as_of, |at| at.min(against.as_of)).min(self.as_of);
         let oldest = self.behind().filter_map(|package| package.behind_since).min();
         let patched_through = oldest.map_or(known, |at| at.min(known));
         let mut earliest = Some(patched_through);

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::channel::ChannelInput;
+use super::channel::{ChannelInput, ChannelKind, Offer};
 use super::gathering::Gathering;
+use super::suites::release_of;
 use super::{BASELINE_SCHEMA, Baseline, BaselineSource, HostId, PlatformBaseline, SourceRole};
 use crate::error::{Error, Result};
 use crate::model::{Inventory, Platform, System, Time};
@@ -99,30 +100,38 @@ pub fn build(inputs: &Inputs<'_>, options: &BuildOptions) -> Result<Baseline> {
         }
     }
     add_channels(inputs.channels, options.as_of, &mut platforms, &mut sources)?;
-    Ok(finish(options.name.clone(), options.as_of, sources, platforms))
+    finish(options.name.clone(), options.as_of, sources, platforms)
 }
 
 /// Seals what was gathered.
+///
+/// # Errors
+/// `Config` if nothing of it is a release of any platform.
 pub(super) fn finish(
     name: String,
     built_at: Time,
     sources: BTreeSet<BaselineSource>,
     platforms: Platforms<'_>,
-) -> Baseline {
+) -> Result<Baseline> {
     let platforms: Vec<PlatformBaseline> = platforms
         .into_iter()
         .map(|((platform, channel), gathering)| gathering.seal(platform, channel, built_at))
         .collect();
+    if platforms.iter().all(|platform| platform.sources.is_empty()) {
+        let named: Vec<String> = platforms.iter().map(|platform| platform.platform.to_string()).collect();
+        let what = format!("nothing in the sources is a release of {}", named.join(", "));
+        return Err(Error::config(what).hint("name the platform that they are for, or other sources"));
+    }
     let voting = platforms.iter().filter(|p| !p.hosts.is_empty()).map(|p| p.as_of).max();
     let listed = platforms.iter().map(|p| p.as_of).max();
-    Baseline {
+    Ok(Baseline {
         schema: BASELINE_SCHEMA.to_owned(),
         karat: env!("CARGO_PKG_VERSION").to_owned(),
         name,
         as_of: voting.max(listed).unwrap_or(built_at),
         sources: sources.into_iter().collect(),
         platforms,
-    }
+    })
 }
 
 /// Adds the channel sources: each to the platform that it names, those that name none to the one release that
@@ -134,6 +143,12 @@ fn add_channels<'a>(
     sources: &mut BTreeSet<BaselineSource>,
 ) -> Result<()> {
     for channel in channels {
+        let is_folder = matches!(channel.kind, ChannelKind::DebFolder | ChannelKind::ChangelogFolder);
+        if channel.taken_at.is_none() && !is_folder {
+            return Err(Error::config("nothing says when it was as it is: it bears no date")
+                .hint("fetch its Release too, or say it with --channel-taken-at")
+                .at(channel.id.clone()));
+        }
         let taken_at = channel.taken_at.unwrap_or(built_at);
         if taken_at > built_at.plus_days(1) {
             let what = format!("it is of {taken_at}, after the time of the build, {built_at}");
@@ -149,6 +164,7 @@ fn add_channels<'a>(
             votes: false,
         });
         if let Some(platform) = &channel.platform {
+            check_release(channel, platform)?;
             platforms.entry((platform.clone(), None)).or_default().add_channel(channel, platform, taken_at);
         }
     }
@@ -168,10 +184,49 @@ fn add_channels<'a>(
                 .at(channel.id.clone()));
         }
         for platform in own {
+            check_release(channel, &platform)?;
             platforms.entry((platform.clone(), None)).or_default().add_channel(channel, &platform, taken_at);
         }
     }
     Ok(())
+}
+
+/// What was made for another release of the distribution says nothing of this one, and would look newer or older
+/// than all of it. Told by the suites of the newest changelog entries, and by the marks in versions (`deb12u1`).
+fn check_release(channel: &ChannelInput, platform: &Platform) -> Result<()> {
+    let of_suite = |suite: &String| {
+        let suite = suite.to_ascii_lowercase();
+        release_of(suite.split('-').next().unwrap_or_default()).map(|(os, release)| format!("{os}/{release}"))
+    };
+    let entries = channel.releases.iter().filter(|entry| entry.superseded_by.is_none());
+    let by_suites = entries.filter_map(|entry| entry.suites.iter().find_map(of_suite));
+    let of_mark = |offer: &Offer| {
+        let (_, behind) = offer.package.version.rsplit_once("deb")?;
+        let (number, _) = behind.split_once('u')?;
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| format!("debian/{number}"))
+    };
+    let by_marks = channel.packages.iter().filter(|_| platform.os == "debian").filter_map(of_mark);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for release in by_suites.chain(by_marks) {
+        *counts.entry(release).or_default() += 1;
+    }
+    let own = counts.get(&format!("{}/{}", platform.os, platform.release)).copied().unwrap_or(0);
+    let of_others = counts.values().sum::<usize>() - own;
+    let other = counts.iter().max_by_key(|(_, count)| **count).map(|(release, _)| release);
+    match other {
+        Some(other) if of_others > own => {
+            let found = format!(
+                "it is of {other}: {of_others} of its packages were made for other releases than \
+                                 {}/{}",
+                platform.os, platform.release
+            );
+            Err(Error::config(found)
+                .hint("name the platform that it is for: --channel PLATFORM=PATH")
+                .at(channel.id.clone()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The hosts by id; of two inventories of one host the newer.

@@ -53,7 +53,7 @@ impl<'a> Gathering<'a> {
         for package in system.packages.iter().filter(|package| !is_tagged(package)) {
             self.note_installed(package, platform, taken_at);
         }
-        self.add_changelogs(&system.releases);
+        self.add_changelogs(&system.releases, taken_at);
         if votes {
             self.voted_as_of = self.voted_as_of.max(Some(taken_at));
             self.hosts.insert(id.clone());
@@ -61,9 +61,11 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Adds what a channel source says, which was true at this time.
+    /// Adds what a channel source says, which was read at this time at the latest.
     pub(super) fn add_channel(&mut self, channel: &'a ChannelInput, platform: &Platform, taken_at: Time) {
-        self.as_of = self.as_of.max(Some(taken_at));
+        let known_at =
+            channel.taken_at.or_else(|| newest_in(channel)).map_or(taken_at, |at| at.min(taken_at));
+        self.as_of = self.as_of.max(Some(known_at));
         let is_repository = !matches!(channel.kind, ChannelKind::DebFolder | ChannelKind::ChangelogFolder);
         let lists_components = !channel.whole_components.is_empty();
         let shelf: Shelf = is_repository.then(|| match (&channel.suite, lists_components) {
@@ -78,6 +80,9 @@ impl<'a> Gathering<'a> {
             let (source, version) = source_of(package);
             let gathered = self.sources.entry((package.ecosystem, source.into_owned())).or_default();
             gathered.third_party |= is_third_party(package, platform);
+            if shelf.is_none() {
+                gathered.as_of = gathered.as_of.max(Some(known_at));
+            }
             note_earliest(&mut gathered.listed, (version.to_owned(), shelf.clone()), taken_at);
             gathered.note_build(package, version, taken_at);
             gathered.note_phase(version, taken_at, offer.phased_percent);
@@ -85,7 +90,7 @@ impl<'a> Gathering<'a> {
                 self.offer(package);
             }
         }
-        self.add_changelogs(&channel.releases);
+        self.add_changelogs(&channel.releases, known_at);
     }
 
     /// Adds what an earlier baseline knows of the platform, but for what its hosts run.
@@ -124,7 +129,7 @@ impl<'a> Gathering<'a> {
         self.hosts.extend(hosts);
     }
 
-    fn add_changelogs(&mut self, releases: &[ReleaseEntry]) {
+    fn add_changelogs(&mut self, releases: &[ReleaseEntry], known_at: Time) {
         let mut changelogs: BTreeMap<(Ecosystem, Cow<'_, str>), Vec<Joined<'_>>> = BTreeMap::new();
         for entry in releases {
             let (source, version) = joined_source(&entry.source, &entry.version);
@@ -136,6 +141,7 @@ impl<'a> Gathering<'a> {
         for ((ecosystem, source), entries) in changelogs {
             let gathered = self.sources.entry((ecosystem, source.into_owned())).or_default();
             gathered.add_changelog(ecosystem, &entries);
+            gathered.as_of = gathered.as_of.max(Some(known_at));
         }
     }
 
@@ -143,6 +149,7 @@ impl<'a> Gathering<'a> {
         let (source, version) = source_of(package);
         let gathered = self.sources.entry((package.ecosystem, source.into_owned())).or_default();
         gathered.third_party |= is_third_party(package, platform);
+        gathered.as_of = gathered.as_of.max(Some(taken_at));
         note_earliest(&mut gathered.installed, version.to_owned(), taken_at);
         gathered.note_build(package, version, taken_at);
     }
@@ -223,6 +230,12 @@ impl<'a> Gathering<'a> {
             packages,
         }
     }
+}
+
+/// What a folder without a date is known to be of: the newest build or changelog entry in it.
+fn newest_in(channel: &ChannelInput) -> Option<Time> {
+    let built = channel.packages.iter().filter_map(|offer| offer.package.built_at);
+    built.chain(channel.releases.iter().filter_map(|entry| entry.dated)).max()
 }
 
 /// The key of a stored row.

@@ -36,6 +36,8 @@ pub(super) struct Gathered {
     pub(super) spans: Vec<Span>,
     /// A package of it says that a third party made it.
     pub(super) third_party: bool,
+    /// Up to when a host or a folder knew of it.
+    pub(super) as_of: Option<Time>,
 }
 
 impl Gathered {
@@ -83,6 +85,7 @@ impl Gathered {
     /// the time of the newest listing that it can rest on.
     pub(super) fn add_history(&mut self, history: &History, known_until: Time) {
         self.third_party |= history.third_party && !history.third_party_by_suites;
+        self.as_of = self.as_of.max(history.as_of);
         for release in &history.releases {
             if let Some(entry) = entry_of_release(history, release) {
                 Joined::of(&entry).merge(&mut self.entries);
@@ -350,6 +353,7 @@ pub(super) fn history_of(
         releases,
         others,
         rebuilds,
+        as_of: gathered.as_of,
         sightings,
     }
 }

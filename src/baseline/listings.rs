@@ -100,14 +100,18 @@ impl<'a> Listings<'a> {
         let platform: Vec<Pocket> = self.suites.needed().into_iter().map(|(pocket, _)| pocket).collect();
         let known: Vec<(&str, Option<Pocket>)> =
             self.times.keys().map(|suite| (suite.as_str(), pocket_of(self.suites, suite))).collect();
-        if platform.is_empty() || known.iter().all(|(_, pocket)| pocket.is_none()) {
-            // Alpine's repositories, and ones that are arranged by themselves: a source keeps to its own.
-            let carries = |suite: &&str| listed.keys().any(|(_, shelf)| shelf.as_deref() == Some(*suite));
-            let own: Vec<&str> = known.iter().map(|(suite, _)| *suite).filter(carries).collect();
-            return match own.is_empty() {
-                true => vec![(None, Vec::new())],
-                false => own.into_iter().map(|suite| (None, vec![suite])).collect(),
-            };
+        // Alpine's repositories, third parties', and ones that are arranged by themselves: a source keeps to the
+        // ones that carry it.
+        let carriers: BTreeSet<&str> = listed.keys().filter_map(|(_, shelf)| shelf.as_deref()).collect();
+        let is_in_platform = carriers.iter().any(|suite| pocket_of(self.suites, suite).is_some());
+        let by_itself = known.iter().filter(|(suite, p)| p.is_none() && carriers.contains(suite));
+        let by_itself = by_itself.map(|(suite, _)| (None, vec![*suite]));
+        if platform.is_empty()
+            || !is_in_platform && !carriers.is_empty()
+            || known.iter().all(|(_, p)| p.is_none())
+        {
+            let own: Vec<_> = by_itself.collect();
+            return if own.is_empty() { vec![(None, Vec::new())] } else { own };
         }
         let mut needed: Vec<Pocket> = match pocket {
             Some(pocket @ (Pocket::Security | Pocket::Backports)) => vec![pocket],
@@ -127,7 +131,9 @@ impl<'a> Listings<'a> {
                 .any(|of| of.split('+').all(|component| own.split('+').any(|o| o == component))),
         };
         let of = |pocket| known.iter().filter(move |(_, p)| *p == Some(pocket)).map(|(suite, _)| *suite);
-        needed.into_iter().map(|pocket| (Some(pocket), of(pocket).filter(|s| covers(s)).collect())).collect()
+        let needed =
+            needed.into_iter().map(|pocket| (Some(pocket), of(pocket).filter(|s| covers(s)).collect()));
+        needed.chain(by_itself).collect()
     }
 
     /// Until when this version, or anything newer, was not out.
@@ -185,21 +191,32 @@ impl PlatformBaseline {
         Listings::new(&suites, &times).absent_until(&listed, None, newer)
     }
 
-    /// The suites of the platform that no listing knows, where the only word on what production has is that of
-    /// listings: what was published through them is not known.
+    /// The suites of the platform that no listing knows: what was published through them is not known. None where
+    /// a repository that is arranged by itself was listed, or where no repository says anything.
     #[must_use]
     pub fn unlisted_suites(&self) -> Vec<String> {
-        if !self.hosts.is_empty() || self.listings.is_empty() {
+        let has_repositories = || {
+            let mut sightings = self.sources.iter().flat_map(|history| &history.sightings);
+            sightings.any(|sighting| sighting.suite.is_some())
+        };
+        if self.listings.is_empty() && !has_repositories() {
             return Vec::new();
         }
         let suites = PlatformSuites::of(&self.platform, self.codename.as_deref());
-        let listed: BTreeSet<Pocket> =
-            self.listings.iter().filter_map(|listing| pocket_of(&suites, &listing.suite)).collect();
-        let needed = suites.needed();
-        if !needed.iter().any(|(pocket, _)| listed.contains(pocket)) {
+        let pockets = || self.listings.iter().map(|listing| pocket_of(&suites, &listing.suite));
+        let listed: BTreeSet<Pocket> = pockets().flatten().collect();
+        if listed.is_empty() && pockets().next().is_some() {
             return Vec::new();
         }
-        needed.into_iter().filter(|(pocket, _)| !listed.contains(pocket)).map(|(_, name)| name).collect()
+        let needed = suites.needed().into_iter();
+        needed.filter(|(pocket, _)| !listed.contains(pocket)).map(|(_, name)| name).collect()
+    }
+
+    /// Up to when its repositories are known; `None` if none was listed.
+    #[must_use]
+    pub fn listed_as_of(&self) -> Option<Time> {
+        let suites = PlatformSuites::of(&self.platform, self.codename.as_deref());
+        Listings::new(&suites, &self.listing_times()).as_of()
     }
 
     /// Up to when anything in it can have been published.

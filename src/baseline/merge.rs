@@ -46,7 +46,15 @@ pub fn merge(baselines: &[Baseline], options: &BuildOptions) -> Result<Baseline>
         }
     }
     let sources: BTreeSet<BaselineSource> = sources.into_values().collect();
-    Ok(finish(options.name.clone(), options.as_of, sources, platforms))
+    let merged = finish(options.name.clone(), options.as_of, sources, platforms)?;
+    let votes = merged.platforms.iter().any(|platform| !platform.hosts.is_empty());
+    let has_channels = merged.sources.iter().any(|source| source.role == SourceRole::Channel);
+    if !votes && !has_channels {
+        let days = options.max_host_age_days;
+        return Err(Error::config(format!("no host votes: all were read more than {days} days ago"))
+            .hint("read the hosts again, or raise max_host_age_days"));
+    }
+    Ok(merged)
 }
 
 /// By voting host when it was read last, and the number of the baseline that says so. A host that a baseline

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Time;
 
@@ -320,6 +320,7 @@ pub(super) enum BaselineCommand {
 
 /// `karat baseline build`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("sources").required(true).multiple(true).args(["hosts", "channels"])))]
 pub(super) struct BuildArgs {
     /// The baseline's name, as reports show it
     #[arg(long, value_name = "NAME")]
@@ -331,7 +332,7 @@ pub(super) struct BuildArgs {
 
     /// A patched production host: a root directory, an image of one, or its inventory made with
     /// --with-releases; may be repeated
-    #[arg(long = "host", required_unless_present = "channels", value_name = "DIR_OR_IMAGE")]
+    #[arg(long = "host", value_name = "DIR_OR_IMAGE")]
     pub(super) hosts: Vec<String>,
 
     /// What says what was published: an apt repository, suite, Packages file or lists directory, an Alpine

@@ -82,6 +82,33 @@ fn place(file: &Path) -> PathBuf {
     }
 }
 
+/// Refuses a report that would replace what the run reads.
+///
+/// # Errors
+/// `Config` that names the file.
+pub(super) fn spare<'a>(outputs: &[Output], inputs: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let real = |path: &str| fs::canonicalize(path).ok();
+    let read: BTreeSet<PathBuf> = inputs
+        .into_iter()
+        .flat_map(|name| {
+            [
+                Some(name),
+                name.split_once(':').map(|(_, path)| path),
+                name.rsplit_once('#').map(|(path, _)| path),
+            ]
+        })
+        .flatten()
+        .filter_map(real)
+        .collect();
+    for file in outputs.iter().filter_map(|output| output.file.as_deref()) {
+        if fs::canonicalize(file).is_ok_and(|file| read.contains(&file)) {
+            let what = format!("-o: {} is read by this run, and the report would replace it", file.display());
+            return Err(Error::config(what).hint("give the report a file of its own"));
+        }
+    }
+    Ok(())
+}
+
 fn output(text: &str, formats: &[Format]) -> Result<Output> {
     let (name, file) = match text.split_once('=') {
         Some((name, file)) => (name, Some(file)),

@@ -1,5 +1,6 @@
-//! Package managers that are recognised by their databases and not read yet: each is a gap with its name, so
-//! that an image that holds one is never called clean.
+//! Package databases that are recognised and not read yet, each a gap with its name, so that an image that holds
+//! one is never called clean: those of other package managers, and those of systems below the image's own (a
+//! chroot, an unpacked image).
 
 use crate::error::Result;
 use crate::model::ImagePath;
@@ -47,6 +48,29 @@ const MANAGERS: &[Manager] = &[
     application("homebrew", "home/linuxbrew/.linuxbrew/Cellar"),
 ];
 
+/// Databases of the package managers that are read, as a system below the image's own has them.
+const NESTED: &[(&str, &str)] = &[
+    ("dpkg", "/var/lib/dpkg/status"),
+    ("apk", "/lib/apk/db/installed"),
+    ("rpm", "/var/lib/rpm/Packages"),
+    ("rpm", "/var/lib/rpm/rpmdb.sqlite"),
+    ("rpm", "/usr/lib/sysimage/rpm/Packages.db"),
+    ("rpm", "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
+    ("pacman", "/var/lib/pacman/local/ALPM_DB_VERSION"),
+];
+
+/// The package manager whose database this is, if it is that of a system below the image's own. What documents
+/// and tests of programs carry is none.
+fn nested(path: &ImagePath) -> Option<&'static str> {
+    let bytes = path.as_bytes();
+    let is_own = |root: &[u8]| root.is_empty() || root == b"usr";
+    let found = NESTED.iter().find_map(|(name, end)| {
+        let root = bytes.strip_suffix(end.as_bytes())?;
+        (!is_own(root)).then_some((*name, root))
+    });
+    found.filter(|(_, root)| !root.starts_with(b"usr/share/doc/")).map(|(name, _)| name)
+}
+
 const PLACES: [&str; MANAGERS.len()] = {
     let mut places = [""; MANAGERS.len()];
     let mut i = 0;
@@ -70,7 +94,7 @@ impl Collector for Unread {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn serves(&self) -> Needs {
@@ -90,9 +114,9 @@ impl Collector for Unread {
     }
 
     fn want(&self, entry: &Entry) -> Want {
-        match manager(&entry.path) {
-            Some(_) => Want::Head(0),
-            None => Want::No,
+        match manager(&entry.path).is_some() || nested(&entry.path).is_some() {
+            true => Want::Head(0),
+            false => Want::No,
         }
     }
 
@@ -101,6 +125,10 @@ impl Collector for Unread {
             let place = ImagePath::from(manager.database).to_string();
             let reason = format!("packages of {}: recognised, not read by this version", manager.name);
             out.gap_at(place, reason, manager.required);
+        } else if let Some(name) = nested(file.path) {
+            out.gap(format!(
+                "packages of a system below the image's own ({name}): recognised, not read by this version"
+            ));
         }
         Ok(())
     }
@@ -119,6 +147,12 @@ mod tests {
         assert!(want("var/lib/rpm/Packages"));
         assert!(want("var/lib/pacman/local/bash-5.2-1/desc"));
         assert!(!want("var/lib/rpm.old/Packages"));
-        assert!(!want("srv/var/lib/rpm/Packages"));
+        assert!(want("srv/var/lib/rpm/Packages"));
+        assert!(want("srv/chroot/var/lib/dpkg/status"));
+        assert!(!want("var/lib/dpkg/status"));
+        assert!(!want("lib/apk/db/installed"));
+        assert!(!want("usr/lib/apk/db/installed"));
+        assert!(!want("srv/chroot/var/lib/dpkg/status-old"));
+        assert!(!want("usr/share/doc/x/examples/var/lib/dpkg/status"));
     }
 }

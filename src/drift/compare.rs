@@ -85,6 +85,10 @@ pub(super) struct Comparer<'a> {
     /// What the image's own changelogs say, by source.
     own: BTreeMap<(Ecosystem, String), Vec<ReleaseEntry>>,
     patches: BTreeMap<PatchKey, Vec<Patch>>,
+    /// Up to when the repositories are known.
+    listed_as_of: Option<Time>,
+    by_channel: usize,
+    published_known: Option<Time>,
 }
 
 impl<'a> Comparer<'a> {
@@ -95,7 +99,35 @@ impl<'a> Comparer<'a> {
             let entry = ReleaseEntry { version: version.into_owned(), ..entry.clone() };
             own.entry((entry.ecosystem, source.into_owned())).or_default().push(entry);
         }
-        Comparer { against, platform: system.platform.as_ref(), options, own, patches: BTreeMap::new() }
+        Comparer {
+            against,
+            platform: system.platform.as_ref(),
+            options,
+            own,
+            patches: BTreeMap::new(),
+            listed_as_of: against.listed_as_of(),
+            by_channel: 0,
+            published_known: None,
+        }
+    }
+
+    /// How many packages were compared that no host carries.
+    pub(super) fn by_channel(&self) -> usize {
+        self.by_channel
+    }
+
+    /// Up to when the releases of all of those are known; `None` if there is none.
+    pub(super) fn published_known(&self) -> Option<Time> {
+        self.published_known
+    }
+
+    /// Notes a package that was compared with what was published: what was published since is not known.
+    fn note_channel(&mut self, history: Option<&History>) {
+        self.by_channel += 1;
+        let is_listed = history.is_some_and(|h| h.sightings.iter().any(|sighting| sighting.suite.is_some()));
+        let of_listings = self.listed_as_of.filter(|_| is_listed);
+        let known = history.and_then(|history| history.as_of).max(of_listings).unwrap_or(self.against.as_of);
+        self.published_known = Some(self.published_known.map_or(known, |least| least.min(known)));
     }
 
     /// How a package differs; `None` and nothing if it is at the baseline.
@@ -107,6 +139,9 @@ impl<'a> Comparer<'a> {
         let Some(target) = &place.target else {
             return (Some(Change::OnlyInImage), Some(found));
         };
+        if target.basis == Basis::Channel {
+            self.note_channel(place.history);
+        }
         let order = version::compare(package.ecosystem, &place.image, target.source_version);
         let patches = self.patches(subject, &place, target);
         let adopted = |patch: &Patch| {
@@ -184,9 +219,11 @@ impl<'a> Comparer<'a> {
         let ecosystem = subject.package.ecosystem;
         let arch = self.arch(subject.package);
         let rows = self.against.packages.iter().filter(|row| row.ecosystem == ecosystem && row.arch == arch);
-        let names = rows.filter_map(|row| row.versions.first()?.name.as_deref());
+        let on_hosts = rows.filter_map(|row| row.versions.iter().find(|version| !version.hosts.is_empty()));
+        let names = on_hosts.filter_map(|version| version.name.as_deref());
         let same = names.filter_map(slot_of).filter(|s| s.kind == slot.kind && s.flavour == slot.flavour);
-        let mut series: Vec<String> = same.map(|slot| slot.series).collect();
+        let mut series: Vec<String> =
+            same.map(|s| s.series).filter(|series| *series != slot.series).collect();
         series.sort_by(|a, b| version::compare(ecosystem, a, b));
         series.dedup();
         series

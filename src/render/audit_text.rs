@@ -73,8 +73,12 @@ pub(super) fn yardstick(report: &Report) -> String {
     if let Some(baseline) = &report.baseline {
         let hosts = count(baseline.hosts, "host", "hosts");
         let asked = report.standard.as_ref().map_or(0, |s| s.standard.baseline.min_hosts);
-        let weak = if baseline.hosts < asked { format!(" (weak: {asked} asked for)") } else { String::new() };
-        parts.push(format!("baseline {} of {hosts}{weak} as of {}", baseline.name, baseline.as_of.date()));
+        let of = match baseline.hosts {
+            0 => "of what was published".to_owned(),
+            n if n < asked => format!("of {hosts} (weak: {asked} asked for)"),
+            _ => format!("of {hosts}"),
+        };
+        parts.push(format!("baseline {} {of} as of {}", baseline.name, baseline.as_of.date()));
     }
     if let Some(standard) = &report.standard {
         let target = &standard.standard.target;

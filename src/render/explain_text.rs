@@ -16,7 +16,10 @@ pub fn explain_text(reference: &str, explanation: &Explanation, detail: Detail) 
         Some(against) => lines.push(format!(
             "compared with {} of {} as of {}{}",
             plain(&against.platform.to_string()),
-            count(against.hosts, "host", "hosts"),
+            match against.hosts {
+                0 => "what was published".to_owned(),
+                hosts => count(hosts, "host", "hosts"),
+            },
             against.as_of,
             if against.other_arch { ", because the baseline has no other of this release" } else { "" }
         )),

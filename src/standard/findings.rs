@@ -63,15 +63,16 @@ macro_rules! codes {
 codes! {
     PastTarget = "past-target", "a source package lacks a patch that was published before the line of the refresh target";
     UnsupportedPlatform = "unsupported-platform", "public patches of the platform have ended: nothing that is missing would be seen";
+    Gap = "gap", "something that should have been read was not";
     NoPlatform = "no-platform", "the system does not say what it is, so there is nothing to compare it with";
     NoPackages = "no-packages", "no package was found";
     BaselineMissingPlatform = "baseline-missing-platform", "the baseline has nothing for the platform and channel";
     NothingCompared = "nothing-compared", "production knows none of the packages";
     MostlyUnknown = "mostly-unknown", "production knows a smaller share of the packages than the standard asks for: what the others lack is not known";
     BaselineSuiteMissing = "baseline-suite-missing", "no host votes, and the baseline has no listing of a suite through which the platform gets its packages: what was published through it is not known";
+    MostlyAhead = "mostly-ahead", "most of the packages are newer than what production has: it is another system, and what they lack is not known";
     BaselineStale = "baseline-stale", "production was last read longer ago than the standard allows";
     BaselineNewer = "baseline-newer", "the baseline knows production at a later time than the audit is for: what was published since would not count";
-    Gap = "gap", "something that should have been read was not";
     HistoryShort = "history-short", "the known releases do not reach back to the image's version: the package may be behind for longer than is shown";
     UndatedPatch = "undated-patch", "nothing says when a missed patch was published";
     LeavesTargetSoon = "leaves-target-soon", "the image leaves the refresh target within the warning window if it is not rebuilt";

@@ -216,7 +216,7 @@ impl Judge<'_> {
             self.tell(Code::Gap, Effect::Incomplete, None, message).path = Some(gap.place.clone());
         }
         if self.drift.platform.is_none() {
-            let message = "the system names its platform nowhere".to_owned();
+            let message = "the system does not name its platform, or not its architecture".to_owned();
             self.tell(Code::NoPlatform, Effect::Incomplete, None, message);
         }
         if self.drift.packages == 0 {
@@ -267,6 +267,17 @@ impl Judge<'_> {
         if age > max {
             let message = format!("production was last read {age} days ago, against {max} allowed");
             self.tell(Code::BaselineStale, Effect::Incomplete, None, message);
+        } else if let Some(known) = against.published_known
+            && self.drift.as_of.days_since(known) > max
+        {
+            let message = format!(
+                "of {} packages that no host carries, releases are known up to {} only, {} days ago against {max} \
+                 allowed",
+                self.drift.counts.by_channel,
+                known.date(),
+                self.drift.as_of.days_since(known)
+            );
+            self.tell(Code::BaselineStale, Effect::Incomplete, None, message);
         }
         if self.drift.as_of.plus_days(1) < against.known_until {
             let message = format!(
@@ -295,6 +306,12 @@ impl Judge<'_> {
                 counts.compared
             );
             self.tell(Code::MostlyUnknown, Effect::Incomplete, None, message);
+        } else if counts.ahead * 2 > counts.compared {
+            let message = format!(
+                "{} of {} packages are newer than production's: the baseline is of something else",
+                counts.ahead, counts.compared
+            );
+            self.tell(Code::MostlyAhead, Effect::Incomplete, None, message);
         } else if counts.only_in_image > 0 {
             let message =
                 format!("production knows nothing of {} of {packages} packages", counts.only_in_image);

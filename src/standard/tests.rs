@@ -463,6 +463,21 @@ fn what_a_channel_source_does_not_know_is_no_pass() {
     let main = channel_baseline(&[listing(platform, "bookworm", "2026-11-20", &["foo 1", "other 1"])], day);
     assert_eq!(verdict(&image("1"), &main), (State::Incomplete, Some("baseline-suite-missing")));
 
+    // A fresh host does not make what it does not carry fresh.
+    let host = crate::baseline::testing::host("a", day, system(platform, &["other 1"], &[]));
+    let with_host = |channels: &[crate::baseline::channel::ChannelInput]| {
+        let hosts = std::slice::from_ref(&host);
+        let inputs = crate::baseline::Inputs { hosts, channels, earlier: &[] };
+        crate::baseline::build(&inputs, &crate::baseline::testing::options(day)).unwrap()
+    };
+    assert_eq!(verdict(&image("3"), &with_host(&suites("2026-11-20", "3"))), (State::Current, None));
+    let stale = with_host(&suites("2026-07-11", "3"));
+    assert_eq!(verdict(&image("3"), &stale), (State::Incomplete, Some("baseline-stale")));
+    let partial = with_host(&[listing(platform, "bookworm", "2026-11-20", &["foo 1", "other 1"])]);
+    assert_eq!(verdict(&image("1"), &partial), (State::Incomplete, Some("baseline-suite-missing")));
+    let only_other = system(platform, &["other 1"], &[]);
+    assert_eq!(verdict(&only_other, &partial), (State::Current, None), "hosts carry all of it");
+
     let old = channel_baseline(&suites("2026-05-24", "3"), day);
     assert_eq!(verdict(&image("3"), &old), (State::Incomplete, Some("baseline-stale")));
 

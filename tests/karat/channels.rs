@@ -233,7 +233,10 @@ fn a_component_that_is_not_there_leaves_absence_unproven() {
     fs::write(&release, text.replace(empty, &empty.replace("  0", "  9"))).unwrap();
     let suite = one(root.path());
     assert!(!suite.lists_all);
-    assert_eq!(suite.notes, ["not there, so nothing is known to be absent: contrib/binary-amd64/Packages"]);
+    assert_eq!(
+        suite.notes,
+        ["not there, so nothing of it is known to be absent: contrib/binary-amd64/Packages"]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Everything that the crate promises, seen from outside.
 
 mod apk;
+mod baselines;
 mod cache;
 mod central_types;
 mod channels;

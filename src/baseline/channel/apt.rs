@@ -337,6 +337,21 @@ fn flat_archs(
     archs
 }
 
+/// Indexes whose packages are all of other architectures are not those of the wanted one.
+fn check_arch(arch: &str, packages: &[Offer], read: &BTreeMap<&Index, ReadIndex>) -> Result<()> {
+    if packages.iter().any(|offer| offer.package.arch == arch) {
+        return Ok(());
+    }
+    let all = read.values().flat_map(|read| &read.offers).map(|offer| offer.package.arch.as_str());
+    let others: BTreeSet<&str> = all.filter(|of| *of != "all" && *of != arch).collect();
+    if others.is_empty() || read.keys().any(|index| index.arch().is_some()) {
+        return Ok(());
+    }
+    let others: Vec<&str> = others.into_iter().collect();
+    Err(Error::config(format!("no package for {arch} in it; there are some for {}", others.join(", ")))
+        .hint("name it with the platform that it is for"))
+}
+
 fn nothing(suite: &Suite, platform: Option<&Platform>) -> Error {
     let archs: BTreeSet<&str> =
         suite.indexes.iter().filter(|index| index.file.is_some()).filter_map(Index::arch).collect();
@@ -392,6 +407,7 @@ fn sealed(
     }
     packages.sort_unstable();
     packages.dedup();
+    check_arch(arch, &packages, read)?;
     let mut notes = Vec::new();
     if !absent.is_empty() {
         notes.push(format!("not there, so nothing of it is known to be absent: {}", absent.join(", ")));

@@ -7,8 +7,8 @@
 //! | Debian-Security, `Codename: buster` (before 11) | `debian/10` | `buster-security` |
 //! | Debian, `Codename: forky`, no version | `debian/forky` | `forky` |
 //! | Ubuntu, `Codename: noble`, `Suite: noble-updates`, `Version: 24.04` | `ubuntu/24.04` | `noble-updates` |
-//! | anybody, `Codename: bookworm` | `debian/12`, if the user says no other | `bookworm` |
-//! | anybody else | as the user says | the codename |
+//! | Docker, `Codename: bookworm` | `debian/12`, if the user says no other | `Docker:bookworm` |
+//! | anybody else | as the user says | publisher and codename |
 
 use super::super::suites;
 use crate::error::{Error, Result};
@@ -52,8 +52,18 @@ pub(super) fn of_release(release: &Release, found_as: Option<&str>) -> Result<Na
     Ok(Named {
         release: os.zip(number).map(|(os, number)| (os.to_owned(), number)),
         is_distributions_own: own.is_some(),
-        suite,
+        suite: match own {
+            Some(_) => suite,
+            // A third party may call its suite as the distribution does: what it lacks proves nothing of that.
+            None => suite.map(|suite| format!("{}:{suite}", publisher(release))),
+        },
     })
+}
+
+/// Who published a Release, as far as it says.
+fn publisher(release: &Release) -> &str {
+    let named = [&release.origin, &release.label].into_iter().flatten().map(|name| name.trim());
+    named.into_iter().find(|name| !name.is_empty()).unwrap_or("unnamed")
 }
 
 /// The part of a suite that is a codename.
@@ -193,12 +203,17 @@ mod tests {
             (
                 "o=UbuntuESM, l=UbuntuESM, s=jammy-infra-security, c=jammy, v=22.04",
                 "ubuntu/22.04",
-                "jammy-infra-security",
+                "UbuntuESM:jammy-infra-security",
                 false,
             ),
-            ("o=Docker, l=Docker CE, s=bookworm, c=bookworm, v=1", "debian/12", "bookworm", false),
-            ("o=apt.postgresql.org, s=bookworm-pgdg, c=bookworm-pgdg", "debian/12", "bookworm-pgdg", false),
-            ("o=. nodistro, s=nodistro, c=nodistro", "", "nodistro", false),
+            ("o=Docker, l=Docker CE, s=bookworm, c=bookworm, v=1", "debian/12", "Docker:bookworm", false),
+            (
+                "o=apt.postgresql.org, s=bookworm-pgdg, c=bookworm-pgdg",
+                "debian/12",
+                "apt.postgresql.org:bookworm-pgdg",
+                false,
+            ),
+            ("o=. nodistro, s=nodistro, c=nodistro", "", ". nodistro:nodistro", false),
             ("", "", "", false),
         ] {
             let named = of_release(&release(fields), None).unwrap();

@@ -210,7 +210,8 @@ fn a_host_in_two_baselines_votes_as_it_was_read_last() {
         rows.map(|v| (v.version, v.hosts.len())).collect::<Vec<_>>()
     };
     assert_eq!(versions("2026-11-24"), [("2".to_owned(), 1)]);
-    assert_eq!(versions("2027-01-01"), [], "a host that was read too long ago does not vote");
+    let late = merge(&[on("1", "2026-10-30"), on("2", "2026-11-20")], &options("2027-01-01"));
+    assert_eq!(late.unwrap_err().to_string(), "no host votes: all were read more than 35 days ago");
 }
 
 #[test]
@@ -249,4 +250,42 @@ fn a_stable_update_that_came_through_the_security_suite_is_bound_by_that_too() {
     let baseline = channel_baseline(&channels, "2026-11-22");
     let published = history(&baseline, "ruby3.1").releases[0].published;
     assert_eq!(published, Some(time("2025-05-10")), "the security suite may have had it before");
+}
+
+#[test]
+fn a_third_partys_suite_proves_nothing_of_the_distributions() {
+    let mut channels = suites("2026-06-01", &["ruby3.1 3.1.2-7+deb12u1"]);
+    channels.retain(|channel| channel.suite.as_deref() != Some("bookworm"));
+    channels.push(early_changelog());
+    channels.push(listing(PLATFORM, "Docker:bookworm", "2026-06-01", &["docker-ce 5"]));
+    channels.push(listing(PLATFORM, "Docker:bookworm", "2026-06-02", &["docker-ce 6"]));
+    let baseline = channel_baseline(&channels, "2026-06-02");
+    assert_eq!(history(&baseline, "base-files").releases[0].published, Some(time("2026-06-02")));
+    assert_eq!(baseline.platforms[0].unlisted_suites(), ["bookworm"]);
+    assert_eq!(dates(&baseline, "docker-ce")[0], "6 2026-06-02 repository 2026-06-01..2026-06-02");
+    let ruby = &history(&baseline, "ruby3.1").releases[0];
+    assert_eq!((ruby.published, ruby.bounded), (Some(time("2025-05-10")), false));
+}
+
+#[test]
+fn what_cannot_say_when_or_for_what_it_is_makes_no_baseline() {
+    let refused = |channels: &[ChannelInput]| {
+        build(&Inputs { channels, ..Default::default() }, &options("2026-11-24")).unwrap_err().to_string()
+    };
+    let mut undated = listing(PLATFORM, "bookworm", "2026-11-24", &["foo 1"]);
+    undated.taken_at = None;
+    assert_eq!(
+        refused(&[undated]),
+        "bookworm 2026-11-24: nothing says when it was as it is: it bears no date"
+    );
+    let of_bookworm =
+        listing("debian/13/amd64", "", "2026-11-24", &["foo 1-2+deb12u3", "bar 1~deb12u1", "baz 1"]);
+    assert!(refused(&[of_bookworm]).contains("it is of debian/12: 2 of its packages"));
+    let trixie = listing("debian/13/amd64", "trixie", "2026-11-24", &["foo 1"]);
+    let entries = changelogs(&[changelog("foo", "0.9-1+deb12u1 | bookworm-security | 2026-11-01")]);
+    assert!(refused(&[trixie, entries.clone()]).contains("changelogs: it is of debian/12"));
+    assert!(refused(&[entries]).contains("it names no platform, and nothing else tells which it is for"));
+    let mut empty = changelogs(&[changelog("foo", "2 | unstable | 2026-11-01")]);
+    empty.platform = Some(PLATFORM.parse().unwrap());
+    assert_eq!(refused(&[empty]), "nothing in the sources is a release of debian/12/amd64");
 }
