@@ -68,7 +68,9 @@ pub fn read(stream: &mut dyn BufRead, limits: &Limits) -> Result<Option<Changelo
     if reader.expect == Expect::FirstHeading {
         return Ok(None);
     }
-    Ok(Some(reader.finish(lines.number)))
+    let changelog = reader.finish(lines.number);
+    limits.records.check(size_of_len(changelog.entries.len()))?;
+    Ok(Some(changelog))
 }
 
 /// Lines of a stream, without copying those that lie whole in its buffer.

@@ -116,6 +116,7 @@ fn limits_are_told() {
     limits.changelog_bytes.max = 10;
     assert!(read(&mut ENTRY.as_bytes(), &limits).is_err());
     limits.changelog_bytes.max = 1000;
-    limits.records.max = 1;
+    limits.records.max = 2;
+    assert!(read(&mut ENTRY.repeat(2).as_bytes(), &limits).is_ok());
     assert!(read(&mut ENTRY.repeat(3).as_bytes(), &limits).is_err());
 }
