@@ -148,6 +148,13 @@ impl Facts {
             return; // `gather` turns this into an error once the walk is over
         }
         let Some(old) = self.entries.get_mut(&entry.path) else {
+            // Its path may be a directory that only entries below it told of; most come in order.
+            let may_have_below = self.entries.last_key_value().is_some_and(|(last, _)| *last > entry.path);
+            let replaces = !matches!(entry.node, Node::Directory(_) | Node::Opaque | Node::Whiteout);
+            if may_have_below && replaces {
+                remove_below(&mut self.entries, &entry.path);
+                remove_below(&mut self.found, &entry.path);
+            }
             self.entries.insert(entry.path.clone(), entry.node.clone());
             return;
         };

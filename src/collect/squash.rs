@@ -2,8 +2,8 @@
 //!
 //! The rules are those of the OCI image specification, "Applying changesets": a whiteout hides its path of
 //! lower strata, an opaque directory all that lower strata have in it, anything but a directory replaces what
-//! is there, a directory joins a directory. A path whose parent is a link in what lies below, and not in its
-//! own stratum, is where the link leads, as engines apply it.
+//! is there, a directory joins a directory. A path whose parent is a link, in what lies below or in its own
+//! stratum, is where the link leads, as engines apply it.
 
 mod tree;
 
@@ -102,12 +102,23 @@ impl Squashed {
 
     /// Puts one more stratum on top.
     pub fn apply(&mut self, facts: Arc<Facts>) {
-        let facts = Arc::unwrap_or_clone(facts);
+        let mut facts = Arc::unwrap_or_clone(facts);
         let id = StratumId(self.strata);
         self.strata += 1;
         self.partial |= facts.partial;
-        self.gaps.extend(facts.gaps);
+        self.gaps.append(&mut facts.gaps);
+        loop {
+            let behind = behind_links(&mut facts);
+            self.join(id, facts);
+            if behind.entries.is_empty() {
+                return;
+            }
+            facts = behind;
+        }
+    }
 
+    /// Puts entries of a stratum on top, none of which lies behind a link among them.
+    fn join(&mut self, id: StratumId, facts: Facts) {
         // Nothing below: nothing moves, nothing is hidden.
         let is_lowest = self.tree.is_empty();
         let mut moved: HashMap<ImagePath, ImagePath> = HashMap::new();
@@ -165,11 +176,8 @@ impl Squashed {
                 self.remove_below(by, path);
             }
             Node::File(_) | Node::Symlink(_) | Node::HardLink(_) | Node::Special => {
-                let has_below = old.is_none_or(is_directory);
                 self.remove(by, path);
-                if has_below {
-                    self.remove_below(by, path);
-                }
+                self.remove_below(by, path);
             }
         }
     }
@@ -187,7 +195,7 @@ impl Squashed {
     }
 
     fn removed(&mut self, by: StratumId, path: &ImagePath, old: &Placed) {
-        if matches!(old.node, Node::File(_) | Node::HardLink(_)) {
+        if matches!(old.node, Node::File(_) | Node::HardLink(_)) && old.stratum != by {
             self.earlier.entry(path.clone()).or_default().push(old.stratum);
         }
         if let Some(events) = self.events.get_mut(path) {
@@ -366,6 +374,25 @@ impl Squashed {
             true => Resolved::Nothing,
         }
     }
+}
+
+/// Takes out what a stratum names behind links of its own: it came after the link, or the link would have
+/// replaced it.
+fn behind_links(facts: &mut Facts) -> Facts {
+    let mut behind = Facts::default();
+    let links = facts.entries.iter().filter(|(_, node)| matches!(node, Node::Symlink(_)));
+    let below = links.flat_map(|(link, _)| {
+        let first = link.join("\0");
+        facts.entries.range(first..).map(|(path, _)| path).take_while(|path| path.below(link).is_some())
+    });
+    let below: Vec<ImagePath> = below.cloned().collect();
+    for path in below {
+        if let Some((path, node)) = facts.entries.remove_entry(&path) {
+            behind.found.extend(facts.found.remove_entry(&path));
+            behind.entries.insert(path, node);
+        }
+    }
+    behind
 }
 
 /// Where the entries of a stratum really go.

@@ -144,6 +144,18 @@ fn layers_merge_by_the_rules() {
             &[&["usr/", "usr/lib/", "lib -> usr/lib"], &["lib/x"]],
             &["/lib -> usr/lib", "/usr dir", "/usr/lib dir", "/usr/lib/x 1:lib/x"],
         ),
+        // The same in one layer, also over what is there and through links in a row.
+        (
+            &[&["usr/", "usr/lib/", "lib -> usr/lib", "lib/x"]],
+            &["/lib -> usr/lib", "/usr dir", "/usr/lib dir", "/usr/lib/x 0:lib/x"],
+        ),
+        (
+            &[&["b/", "b/x"], &["a -> b", "c -> a", "c/x", "a/y", "d = c/x"]],
+            &["/a -> b", "/b dir", "/b/x 1:c/x", "/b/y 1:a/y", "/c -> a", "/d 1:c/x"],
+        ),
+        // What comes later in a layer replaces a directory that was only implied.
+        (&[&["a/", "a/d/x", "a/d", "a/e/", "a/e/x", "a/e"]], &["/a dir", "/a/d 0:a/d", "/a/e 0:a/e"]),
+        (&[&["a/", "b/", "a/d/x", "a/d -> ../b"]], &["/a dir", "/a/d -> ../b", "/b dir"]),
     ] {
         let tars: Vec<_> =
             layers.iter().enumerate().map(|(number, members)| layer(number, members)).collect();
