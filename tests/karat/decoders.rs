@@ -1,10 +1,13 @@
 //! Decoders against what the native tools say of the same bytes, and against broken ones.
 
 use std::fs;
+use std::io::{BufReader, Read as _};
 use std::process::{Command, Stdio};
 
+use karat::archive::ar;
+use karat::codec::{self, Compression};
 use karat::format::dpkg::{self, Kind, Record};
-use karat::format::{deb822, debian_changelog, os_release};
+use karat::format::{apt_packages, apt_release, deb822, debian_changelog, os_release};
 use karat::limits::Limits;
 use karat::model::ImagePath;
 
@@ -209,6 +212,87 @@ fn broken_bytes_are_survived() {
         let release = os_release::read(bytes, &limits).unwrap();
         let _ = os_release::canonical_release(&release.info());
     });
+}
+
+const INDEX: &str = "channels/debian/dists/bookworm/main/binary-amd64/Packages.xz";
+
+/// The bytes of a compressed fixture.
+fn inflated(name: &str) -> Vec<u8> {
+    let bytes = fixture(name);
+    let mut inflated = Vec::new();
+    let stream = BufReader::new(bytes.as_slice());
+    let mut decoder = codec::decoder(Compression::of(&bytes), stream, &Limits::default()).unwrap();
+    decoder.read_to_end(&mut inflated).unwrap();
+    inflated
+}
+
+#[test]
+fn broken_repositories_are_survived() {
+    let limits = Limits::default();
+    for name in [
+        "channels/debian/dists/bookworm/Release",
+        "channels/lists/deb.debian.org_debian_dists_bookworm-updates_InRelease",
+    ] {
+        let whole = fixture(name);
+        assert!(apt_release::read(&whole, &limits).is_ok(), "{name}");
+        // An index is long, and says the same on every line.
+        let lines = whole.split_inclusive(|b| *b == b'\n');
+        let (head, tail): (Vec<_>, Vec<_>) =
+            (lines.clone().take(30).collect(), lines.rev().take(20).collect());
+        let short = [head.concat(), tail.into_iter().rev().collect::<Vec<_>>().concat()].concat();
+        survives(&short, |bytes| {
+            if let Ok(release) = apt_release::read(bytes, &limits) {
+                assert!(release.files.len() <= bytes.len());
+            }
+        });
+    }
+    let index = inflated(INDEX);
+    let (second, _) = index.windows(2).enumerate().filter(|(_, pair)| pair == b"\n\n").nth(1).unwrap();
+    survives(&index[..second + 2], |bytes| {
+        let read = |mut stream: &mut dyn std::io::BufRead| {
+            let mut names = Vec::new();
+            let count = apt_packages::read(&mut stream, &limits, &mut |indexed| {
+                names.push(indexed.record.package);
+                Ok(())
+            });
+            (count.map_err(|error| error.to_string()), names)
+        };
+        let (whole, pieces) = (read(&mut &*bytes), read(&mut BufReader::with_capacity(61, bytes)));
+        assert_eq!(pieces, whole);
+    });
+    survives(&fixture("channels/debian/pool/main/w/widget-zstd_2.0-1_amd64.deb"), |bytes| {
+        let Ok(members) = ar::members(&bytes, &limits) else { return };
+        let mut end = ar::MAGIC.len() as u64;
+        for member in members.filter_map(Result::ok) {
+            assert!(member.offset >= end + 60 && member.size_bytes <= bytes.len() as u64 - member.offset);
+            end = member.offset + member.size_bytes;
+        }
+    });
+}
+
+#[test]
+fn a_repository_that_is_cut_off_is_told() {
+    let limits = Limits::default();
+    let read = |bytes: &[u8]| apt_packages::read(&mut &*bytes, &limits, &mut |_| Ok(()));
+    let whole = inflated(INDEX);
+    assert!(read(&whole).unwrap() > 1);
+    for len in (1..whole.len()).filter(|len| whole[len - 1] != b'\n') {
+        assert!(read(&whole[..len]).is_err(), "cut at {len}");
+    }
+    let whole = fixture("channels/lists/deb.debian.org_debian_dists_bookworm-updates_InRelease");
+    for len in (0..whole.len()).step_by(61) {
+        assert!(apt_release::read(&whole[..len], &limits).is_err(), "cut at {len}");
+    }
+    let whole = fixture("channels/debian/pool/main/w/widget-zstd_2.0-1_amd64.deb");
+    let members = |bytes: &[u8]| -> karat::Result<usize> {
+        Ok(ar::members(&bytes, &limits)?.collect::<Result<Vec<_>, _>>()?.len())
+    };
+    let ends: Vec<u64> =
+        ar::members(&whole, &limits).unwrap().map(|m| m.map(|m| m.offset + m.size_bytes).unwrap()).collect();
+    for len in (0..whole.len()).filter(|len| !ends.contains(&(*len as u64))) {
+        let is_padding = len % 2 == 0 && len > 0 && ends.contains(&(len as u64 - 1));
+        assert!(is_padding || len == 8 || members(&whole[..len]).is_err(), "cut at {len}");
+    }
 }
 
 /// What Debian 12 ships.
