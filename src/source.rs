@@ -14,7 +14,7 @@
     )
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -128,7 +128,12 @@ pub fn open(reference: &str, options: &Options) -> Result<Vec<Image>> {
     if exists(path) {
         return open_path(reference, forced, path, options).at(|| reference.to_owned());
     }
-    if let Some((file, name)) = path.rsplit_once('#').filter(|(file, _)| exists(file)) {
+    // A name may have such a sign as well as a file.
+    let mut splits = path.rmatch_indices('#').filter_map(|(at, sign)| {
+        let (file, rest) = path.split_at_checked(at)?;
+        Some((file, rest.strip_prefix(sign)?))
+    });
+    if let Some((file, name)) = splits.find(|(file, _)| exists(file)) {
         let whole = reference.strip_suffix(name).and_then(|whole| whole.strip_suffix('#')).unwrap_or(file);
         let open_all = |options| open_path(whole, forced, file, options).at(|| whole.to_owned());
         let picked = pick(open_all(options)?, reference, name);
@@ -291,7 +296,8 @@ fn broken(reference: &str, kind: ImageKind, error: Error) -> Image {
     Image { info: info(reference, kind), content: Err(error), gaps: Vec::new() }
 }
 
-/// Gives every image of several a reference of its own: `PATH#NAME`, or its digest where it has no name.
+/// Gives every image of several a reference of its own: `PATH#NAME`, or its digest where it has no name; what
+/// cannot be told apart by these is numbered.
 fn name_images(reference: &str, named: Vec<(Option<String>, Image)>) -> Vec<Image> {
     let is_one = named.len() == 1;
     let mut counts = BTreeMap::new();
@@ -299,6 +305,7 @@ fn name_images(reference: &str, named: Vec<(Option<String>, Image)>) -> Vec<Imag
         let count: &mut u64 = counts.entry(name.clone()).or_default();
         *count = count.saturating_add(1);
     }
+    let mut used = BTreeSet::new();
     let rename = |(name, mut image): (Option<String>, Image)| {
         let is_only = counts.get(&name) == Some(&1);
         let digest = image.info.digest.as_ref().map(short_hex);
@@ -309,6 +316,9 @@ fn name_images(reference: &str, named: Vec<(Option<String>, Image)>) -> Vec<Imag
             (None, None) => "unnamed".to_owned(),
         };
         if !is_one {
+            let numbered = (2_u64..).map(|number| format!("{own}@{number}"));
+            let mut names = std::iter::once(own.clone()).chain(numbered);
+            let own = names.find(|name| used.insert(name.clone())).unwrap_or(own);
             image.info.reference = format!("{reference}#{own}");
         }
         image

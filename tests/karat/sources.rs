@@ -162,18 +162,40 @@ fn names_are_images_of_their_own() {
     );
     // The last is the first once more under another name.
     let again = named("a", "latest");
-    layout.finish(&[named("a", "1.0"), named("b", "2.0"), containerd, again]);
+    layout.finish(&[named("a", "1.0"), named("b", "2.0"), containerd, again, named("d", "x#@y")]);
     let path = directory.path().to_str().unwrap();
     let references: Vec<_> =
         open(directory.path()).unwrap().into_iter().map(|image| image.info.reference).collect();
     assert_eq!(
         references,
-        [format!("{path}#1.0"), format!("{path}#2.0"), format!("{path}#docker.io/library/c:1.0")]
+        ["1.0", "2.0", "docker.io/library/c:1.0", "x#@y"].map(|name| format!("{path}#{name}"))
     );
-    let picked = source::open(&format!("oci-dir:{path}#2.0"), &source_options()).unwrap();
-    assert_eq!(picked.into_iter().map(names_of).collect::<Vec<_>>(), [[["/b file"]]]);
+    for (name, file) in [("2.0", "/b file"), ("x#@y", "/d file")] {
+        let picked = source::open(&format!("oci-dir:{path}#{name}"), &source_options()).unwrap();
+        assert_eq!(picked.into_iter().map(names_of).collect::<Vec<_>>(), [[[file]]]);
+    }
     let error = source::open(&format!("{path}#3.0"), &source_options()).err().unwrap();
     assert!(error.hint_text().unwrap().contains("#docker.io/library/c:1.0"));
+}
+
+#[test]
+fn images_that_nothing_tells_apart_are_numbered() {
+    let directory = TempDir::new().unwrap();
+    let entry = json!({ "Config": "absent.json", "RepoTags": ["app:1"], "Layers": [] });
+    let unnamed = json!({ "Config": "absent.json", "Layers": [] });
+    let manifest = json!([entry, entry, unnamed, unnamed]).to_string();
+    let path = directory.path().join("twice.tar");
+    fs::write(&path, tar_of(&[("manifest.json", manifest.as_bytes())])).unwrap();
+    let shown = path.display();
+    let references: Vec<String> =
+        open(&path).unwrap().into_iter().map(|image| image.info.reference).collect();
+    assert_eq!(
+        references,
+        ["app:1", "app:1@2", "unnamed", "unnamed@2"].map(|name| format!("{shown}#{name}"))
+    );
+    for reference in &references {
+        assert_eq!(source::open(reference, &source_options()).unwrap().len(), 1, "{reference}");
+    }
 }
 
 #[test]
