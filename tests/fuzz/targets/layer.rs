@@ -1,6 +1,6 @@
 //! Layers over each other: what is visible, what it says, and to which layer it belongs.
 //!
-//! Input: a byte whose lowest bit asks for real layers as well, then steps. A step is a byte (what it adds, or
+//! Input: a byte that may ask for threads and for real layers as well, then steps. A step is a byte (what it adds, or
 //! that the next layer begins) and bytes that choose a path, and a content or what a link leads to, out of
 //! tables: so paths meet, which is what merging is about.
 #![no_main]
@@ -292,7 +292,9 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     // The same at any number of threads, and when what lies below is frozen, as for layers that images share.
     let (squashed, assembled) = followed(plain, &layers);
     let said = format!("{assembled:?}");
-    assert_eq!(said, format!("{:?}", followed(squash(gathered(&layers, 4)), &layers).1));
+    if mode % 4 == 1 {
+        assert_eq!(said, format!("{:?}", followed(squash(gathered(&layers, 4)), &layers).1));
+    }
     let mut frozen = Squashed::default();
     for facts in &facts {
         frozen.apply(Arc::new(facts.clone()));

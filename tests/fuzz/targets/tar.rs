@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// Walks from header to header as their sizes say, and makes each checksum right.
 fn fix_checksums(archive: &mut [u8]) {
-    let mut at = 0;
+    let mut at = 0_usize;
     while let Some(block) = archive.get_mut(at..at.saturating_add(BLOCK)) {
         at += BLOCK;
         if block.iter().all(|b| *b == 0) {

@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     for x in [a, b, c] {
         assert!(deb::check(x).is_err() || deb::check_readable(x).is_ok(), "{x:?}");
         // What stands behind a version makes another one, unless it is spelled otherwise only.
-        if deb::check(x).is_ok() {
+        if deb::check(x).is_ok() && x.trim_matches([' ', '\t']) == x {
             assert_eq!(deb::compare(&format!("{x}~"), x), Ordering::Less, "{x:?}");
             assert_eq!(deb::compare(&format!("{x}+"), x), Ordering::Greater, "{x:?}");
         }
