@@ -483,7 +483,7 @@ fn what_a_channel_source_does_not_know_is_no_pass() {
 
     // A changelog that was trimmed: what came before its oldest entry is not known.
     let trimmed = changelog("foo", "3 | bookworm-security | 2026-11-10\n2 | bookworm-security | 2026-11-01");
-    let channels = [suites("2026-11-20", "3"), vec![changelogs(&[trimmed.clone()])]].concat();
+    let channels = [suites("2026-11-20", "3"), vec![changelogs(std::slice::from_ref(&trimmed))]].concat();
     let short = channel_baseline(&channels, day);
     assert_eq!(verdict(&image("1"), &short), (State::Incomplete, Some("history-short")));
     assert_eq!(verdict(&image("2"), &short), (State::Within, None));
