@@ -332,6 +332,14 @@ impl Squashed {
     /// stay inside the root.
     #[must_use]
     pub fn resolve(&self, path: &ImagePath) -> Resolved {
+        match self.follow(path) {
+            Resolved::Unknown(_) if !self.partial => Resolved::Nothing,
+            resolved => resolved,
+        }
+    }
+
+    /// As [`Squashed::resolve`], with the path of what is not there as unknown.
+    fn follow(&self, path: &ImagePath) -> Resolved {
         let mut todo: Vec<Vec<u8>> = path.components().map(<[u8]>::to_vec).rev().collect();
         let mut at = ImagePath::root();
         let mut hops = 0;
@@ -370,8 +378,7 @@ impl Squashed {
         match unknown {
             false => Resolved::Directory(at),
             true if self.below(&at).next().is_some() => Resolved::Directory(at),
-            true if self.partial => Resolved::Unknown(at),
-            true => Resolved::Nothing,
+            true => Resolved::Unknown(at),
         }
     }
 }
@@ -422,7 +429,8 @@ impl Homes<'_> {
         let mut home = self.of(&own).unwrap_or_else(|| own.clone());
         if !matches!(self.own.get(&own), Some(Node::Directory(_) | Node::Opaque))
             && matches!(self.below.node(&home), Some(Node::Symlink(_)))
-            && let Resolved::Directory(real) | Resolved::Unknown(real) = self.below.resolve(&home)
+            // Of a link that leads nowhere the directory is made where it leads.
+            && let Resolved::Directory(real) | Resolved::Unknown(real) = self.below.follow(&home)
         {
             home = real;
         }

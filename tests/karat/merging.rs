@@ -153,6 +153,8 @@ fn layers_merge_by_the_rules() {
             &[&["b/", "b/x"], &["a -> b", "c -> a", "c/x", "a/y", "d = c/x"]],
             &["/a -> b", "/b dir", "/b/x 1:c/x", "/b/y 1:a/y", "/c -> a", "/d 1:c/x"],
         ),
+        // Of a link that leads nowhere the directory is made where it leads.
+        (&[&["etc -> b", "etc/x"], &["b/", "b/y"]], &["/b dir", "/b/x 0:etc/x", "/b/y 1:b/y", "/etc -> b"]),
         // What comes later in a layer replaces a directory that was only implied.
         (&[&["a/", "a/d/x", "a/d", "a/e/", "a/e/x", "a/e"]], &["/a dir", "/a/d 0:a/d", "/a/e 0:a/e"]),
         (&[&["a/", "b/", "a/d/x", "a/d -> ../b"]], &["/a dir", "/a/d -> ../b", "/b dir"]),
