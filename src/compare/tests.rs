@@ -179,7 +179,7 @@ fn images_of_reports_are_paired_by_reference_then_by_name() {
         ("all.tar#team/web:1", "web"),
         ("web/", "web"),
     ] {
-        assert_eq!(bare_name(reference), want, "{reference}");
+        assert_eq!(pairing::bare_name(reference), want, "{reference}");
     }
 }
 
