@@ -70,6 +70,49 @@ pub fn size_of_len(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
+/// `N` bytes of a structure in memory from `at` on; what passes its end is zero, so check the size before.
+#[must_use]
+pub fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let part = at.checked_add(N).and_then(|end| bytes.get(at..end));
+    part.and_then(|part| part.try_into().ok()).unwrap_or([0; N])
+}
+
+/// The little-endian number at `at`, as [`array_at`].
+#[must_use]
+pub fn le_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(array_at(bytes, at))
+}
+
+/// The little-endian number at `at`, as [`array_at`].
+#[must_use]
+pub fn le_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array_at(bytes, at))
+}
+
+/// The little-endian number at `at`, as [`array_at`].
+#[must_use]
+pub fn le_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array_at(bytes, at))
+}
+
+/// The big-endian number at `at`, as [`array_at`].
+#[must_use]
+pub fn be_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes(array_at(bytes, at))
+}
+
+/// The big-endian number at `at`, as [`array_at`].
+#[must_use]
+pub fn be_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(array_at(bytes, at))
+}
+
+/// The big-endian number at `at`, as [`array_at`].
+#[must_use]
+pub fn be_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(array_at(bytes, at))
+}
+
 /// The error for a range that passes the end of what is read.
 #[must_use]
 pub fn passes_end(offset: u64, len: usize, size_bytes: u64) -> Error {

@@ -130,6 +130,13 @@ limits! {
     cache_bytes = GIB, "bytes", "the layer cache in the user's cache directory; what was used longest ago goes first";
     cache_entry_bytes = 256 * MIB, "bytes", "one entry of the layer cache, packed or unpacked: a layer that says more is read each time";
     shared_entries = 1_000_000, "entries", "files, directories and links of layers that are kept in memory for the other images of a run";
+    disk_chain = 64, "images", "differencing images over each other: hypervisors advise against more than a few";
+    disk_cache_bytes = 16 * MIB, "bytes", "map tables and inflated clusters of one disk that are kept in memory";
+    disk_descriptor_bytes = MIB, "bytes", "the text that describes a VMDK: those of templates have a few hundred, one of 20 TB in extents of 2 GB under 600 KB";
+    disk_extents = 32_768, "extents", "files that one disk is split into: 64 TB in extents of 2 GB";
+    disk_snapshots = 65_536, "snapshots", "snapshots inside one disk image, as in QEMU";
+    disk_log_bytes = 64 * MIB, "bytes", "the log of a VHDX that is replayed: Hyper-V writes 1 MiB";
+    disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

@@ -32,6 +32,7 @@ mod archive;
 mod blobs;
 mod config;
 mod directory;
+pub mod disk;
 mod docker_archive;
 mod docker_v1;
 mod expand;

@@ -10,6 +10,7 @@ mod codec;
 mod compare;
 mod contracts;
 mod decoders;
+mod disks;
 mod house;
 mod layers;
 mod making;
