@@ -48,6 +48,7 @@ pub mod scan;
 pub mod source;
 pub mod standard;
 pub mod stratum;
+pub mod volume;
 
 pub use baseline::Baseline;
 pub use compare::Comparison;

@@ -136,6 +136,10 @@ limits! {
     disk_extents = 32_768, "extents", "files that one disk is split into: 64 TB in extents of 2 GB";
     disk_snapshots = 65_536, "snapshots", "snapshots inside one disk image, as in QEMU";
     disk_log_bytes = 64 * MIB, "bytes", "the log of a VHDX that is replayed: Hyper-V writes 1 MiB";
+    partitions = 4096, "partitions", "partitions of one disk: tables have room for 128";
+    lvm_metadata_bytes = 16 * MIB, "bytes", "the text that describes an LVM volume group: a thousand volumes take under a megabyte";
+    lvm_segments = 1_000_000, "segments", "pieces of all volumes of an LVM volume group";
+    blank_bytes = 64 * MIB, "bytes", "of each range of a disk in no volume, looked through for anything but zeros";
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }

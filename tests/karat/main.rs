@@ -23,4 +23,5 @@ mod sources;
 mod tar;
 mod tools;
 mod versions;
+mod volumes;
 mod wrappings;

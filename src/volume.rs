@@ -1,0 +1,489 @@
+//! A disk as volumes: partitions, logical volumes and members of arrays, and every range that is in none.
+//!
+//! Nothing is passed over: a volume is a candidate for a file system, or known to hold no software, or holds
+//! other volumes of the list, or cannot be read and says why; a range outside of all of them is a table, is
+//! blank, or is not. See [`probe`] for what is told by magic.
+//!
+//! | read | known and not read |
+//! |---|---|
+//! | MBR with logical partitions; GPT with sectors of 512 or 4096 bytes, also by its backup; no table at all | |
+//! | LVM2: linear and striped, over several physical volumes of the disk | thin, cache, RAID, mirror, snapshot |
+//! | Linux software RAID: members of a raid1 | other levels |
+//! | | LUKS, BitLocker, bcache, VMFS, what looks like noise |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::indexing_slicing,
+        clippy::unwrap_used
+    )
+)]
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::bytes::{ReadAt, Section, size_of_len};
+use crate::error::{Error, Result};
+use crate::limits::{Ceiling, Limits};
+
+mod gpt;
+mod lvm;
+mod mbr;
+mod md;
+mod probe;
+
+pub use probe::{FsKind, Probed, probe};
+
+/// The partition table of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// None: the disk is one volume.
+    None,
+    /// A master boot record.
+    Mbr,
+    /// GUIDs.
+    Gpt,
+}
+
+/// All of a disk.
+pub struct Layout {
+    /// Which table it has.
+    pub table: Table,
+    /// The size of the table's sectors in bytes.
+    pub sector_bytes: u64,
+    /// The disk's id in its table, as `blkid` writes it.
+    pub disk_id: Option<String>,
+    /// Partitions in the order of their numbers, then what is found inside of them.
+    pub volumes: Vec<Volume>,
+    /// Ranges in no partition, in ascending order.
+    pub rest: Vec<Rest>,
+    /// What a reader should know, for people.
+    pub notes: Vec<String>,
+    /// What is wrong with tables, so that volumes may be missing: gaps.
+    pub problems: Vec<Error>,
+}
+
+/// A volume.
+pub struct Volume {
+    /// Where it is, for people: `partition 2`, `logical volume vg/root`, `disk`.
+    pub place: String,
+    /// The number of a partition.
+    pub number: Option<u32>,
+    /// Its ranges of the disk in bytes; empty where they are not known.
+    pub ranges: Vec<Range<u64>>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The name that the table gives it (PARTLABEL).
+    pub name: Option<String>,
+    /// What its table says that it is.
+    pub kind: String,
+    /// PARTUUID, as `blkid` writes it.
+    pub part_uuid: Option<String>,
+    /// Volume group and name of a logical volume.
+    pub logical: Option<(String, String)>,
+    /// What lies on it.
+    pub probed: Probed,
+    /// What is to be done with it.
+    pub role: Role,
+    /// Its bytes, where they can be had.
+    pub data: Option<Arc<dyn ReadAt>>,
+}
+
+/// What a volume is to a reader of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It has a file system that may hold software.
+    Candidate,
+    /// It is known to hold none, for this reason.
+    NoSoftware(&'static str),
+    /// What it holds are other volumes of the list.
+    Container,
+    /// It cannot be read, for this reason.
+    Unreadable(String),
+}
+
+/// A range of the disk that is in no partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// In bytes.
+    pub range: Range<u64>,
+    /// What is there.
+    pub state: RestState,
+}
+
+/// What is in a range outside of partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestState {
+    /// Partition tables.
+    Tables,
+    /// Between the boot record and the first partition: where boot loaders put code.
+    BootCode,
+    /// Nothing but zeros.
+    Blank,
+    /// Nothing but zeros as far as was looked: so many bytes.
+    BlankAtFirst(u64),
+    /// Something: the first byte that is not zero.
+    NotBlank(u64),
+}
+
+/// Boot loaders put code behind the boot record up to here: partitions begin at 1 MiB.
+const BOOT_CODE_END: u64 = 1 << 20;
+
+/// Finds all volumes of a disk.
+///
+/// # Errors
+/// `Malformed` if the disk says that it has a partition table of which no copy is whole, `Limit`, and `Io`.
+pub fn volumes(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Layout> {
+    let mut layout = Layout {
+        table: Table::None,
+        sector_bytes: 512,
+        disk_id: None,
+        volumes: Vec::new(),
+        rest: Vec::new(),
+        notes: Vec::new(),
+        problems: Vec::new(),
+    };
+    let whole = probe(&**disk)?;
+    let record = mbr::read(&**disk, limits)?;
+    let is_protected = record.as_ref().is_some_and(|record| record.partitions.iter().any(is_protective));
+    // Boot sectors of file systems look like boot records, and live media bear tables for firmware.
+    // Members of arrays and groups are not looked into where a table lies over them, as Linux does.
+    let is_one_volume = match whole.kind {
+        FsKind::Lvm2 => record.is_none(),
+        FsKind::Fat | FsKind::Ntfs | FsKind::Exfat | FsKind::Refs | FsKind::BitLocker => !is_protected,
+        FsKind::Iso9660 | FsKind::Luks1 | FsKind::Luks2 | FsKind::Xfs => true,
+        _ => false,
+    };
+    let table = match (is_one_volume, whole.kind) {
+        (true, _) => None,
+        (false, FsKind::Unknown) => gpt::read(&**disk, is_protected, limits)?,
+        (false, _) if is_protected => gpt::read(&**disk, is_protected, limits)?,
+        (false, _) => None,
+    };
+    let mut tables = Vec::new();
+    match (table, record) {
+        (Some(table), record) => layout.take_gpt(disk, table, record.is_some(), &mut tables, limits)?,
+        (None, Some(record)) if !is_one_volume => layout.take_mbr(disk, record, &mut tables, limits)?,
+        _ => {
+            let size_bytes = disk.size_bytes();
+            let volume =
+                Volume::new("disk", vec![0..size_bytes], "whole disk", Some(Arc::clone(disk)), limits)?;
+            layout.volumes.push(volume);
+        }
+    }
+    layout.settle(limits)?;
+    layout.check_overlaps();
+    layout.account(&**disk, tables, limits)?;
+    Ok(layout)
+}
+
+fn is_protective(partition: &mbr::Partition) -> bool {
+    partition.kind == mbr::PROTECTIVE
+}
+
+impl Volume {
+    fn new(
+        place: impl Into<String>,
+        ranges: Vec<Range<u64>>,
+        kind: impl Into<String>,
+        data: Option<Arc<dyn ReadAt>>,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let probed = match &data {
+            Some(data) => probe(&**data)?,
+            None => Probed { kind: FsKind::Unknown, uuid: None, label: None },
+        };
+        let role = match &data {
+            Some(data) => role(probed.kind, &**data, limits)?,
+            None => Role::Unreadable("passes the end of the disk".to_owned()),
+        };
+        let size_bytes =
+            ranges.iter().map(|range| range.end.saturating_sub(range.start)).fold(0, u64::saturating_add);
+        Ok(Volume {
+            place: place.into(),
+            number: None,
+            ranges,
+            size_bytes,
+            name: None,
+            kind: kind.into(),
+            part_uuid: None,
+            logical: None,
+            probed,
+            role,
+            data,
+        })
+    }
+}
+
+/// What a volume is by what lies on it.
+fn role(kind: FsKind, data: &dyn ReadAt, limits: &Limits) -> Result<Role> {
+    let unreadable = |why: &str| Ok(Role::Unreadable(why.to_owned()));
+    match kind {
+        FsKind::Swap => Ok(Role::NoSoftware("swap")),
+        FsKind::ExtJournal => Ok(Role::NoSoftware("journal of another volume")),
+        FsKind::Verity => Ok(Role::NoSoftware("hashes of another volume")),
+        FsKind::Lvm2 | FsKind::MdRaid => Ok(Role::Container),
+        FsKind::Luks1 => unreadable("encrypted: LUKS1"),
+        FsKind::Luks2 => unreadable("encrypted: LUKS2"),
+        FsKind::BitLocker => unreadable("encrypted: BitLocker"),
+        FsKind::Bcache => unreadable("a bcache device"),
+        FsKind::Unknown => match look(data, 0..data.size_bytes(), limits.blank_bytes)? {
+            RestState::Blank => Ok(Role::NoSoftware("blank")),
+            RestState::NotBlank(at) if is_noise(data, at)? => {
+                unreadable("no known content, and it looks like noise: perhaps encrypted")
+            }
+            _ => unreadable("no known content"),
+        },
+        _ => Ok(Role::Candidate),
+    }
+}
+
+/// Looks through a range for anything but zeros, as far as the ceiling.
+fn look(data: &dyn ReadAt, range: Range<u64>, ceiling: Ceiling) -> Result<RestState> {
+    let mut buffer = vec![0; 64 << 10];
+    let end = range.end.min(range.start.saturating_add(ceiling.max));
+    let mut at = range.start;
+    while at < end {
+        let len = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
+        let part = buffer.get_mut(..len).unwrap_or_default();
+        data.read_exact_at(at, part)?;
+        if let Some(first) = part.iter().position(|byte| *byte != 0) {
+            return Ok(RestState::NotBlank(at.saturating_add(size_of_len(first))));
+        }
+        at = at.saturating_add(size_of_len(len));
+    }
+    let looked = end.saturating_sub(range.start);
+    Ok(if end < range.end { RestState::BlankAtFirst(looked) } else { RestState::Blank })
+}
+
+/// Whether 64 KiB from there on have all byte values about equally often, as only noise and what is well
+/// compressed or encrypted has: chi-square with 255 degrees of freedom passes 400 once in ten million times.
+fn is_noise(data: &dyn ReadAt, at: u64) -> Result<bool> {
+    const LEN: usize = 64 << 10;
+    let mut bytes = vec![0; LEN];
+    if at.saturating_add(size_of_len(LEN)) > data.size_bytes() {
+        return Ok(false);
+    }
+    data.read_exact_at(at, &mut bytes)?;
+    let mut counts = [0u64; 256];
+    for byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    let squares =
+        counts.iter().map(|count| count.abs_diff(256).saturating_pow(2)).fold(0, u64::saturating_add);
+    Ok(squares.div_euclid(256) < 400)
+}
+
+/// The bytes of a range, unless it passes the end.
+fn part(disk: &Arc<dyn ReadAt>, range: &Range<u64>) -> Option<Arc<dyn ReadAt>> {
+    let len = range.end.checked_sub(range.start)?;
+    let section = Section::new(Arc::clone(disk), range.start, len).ok()?;
+    Some(Arc::new(section))
+}
+
+impl Layout {
+    fn take_gpt(
+        &mut self,
+        disk: &Arc<dyn ReadAt>,
+        table: gpt::Table,
+        has_record: bool,
+        tables: &mut Vec<Range<u64>>,
+        limits: &Limits,
+    ) -> Result<()> {
+        self.table = Table::Gpt;
+        self.sector_bytes = table.sector_bytes;
+        self.disk_id = Some(table.disk_id);
+        self.notes.extend(table.note);
+        tables.extend(table.tables);
+        if has_record {
+            tables.push(0..512);
+        }
+        for partition in table.partitions {
+            let kind = gpt::kind_name(&partition.kind).to_owned();
+            let place = format!("partition {}", partition.number);
+            let data = part(disk, &partition.range);
+            let mut volume = Layout::volume(place, partition.range, kind, data, limits)?;
+            volume.number = Some(partition.number);
+            volume.part_uuid = Some(partition.uuid);
+            volume.name = Some(partition.name).filter(|name| !name.is_empty());
+            self.volumes.push(volume);
+        }
+        Ok(())
+    }
+
+    fn take_mbr(
+        &mut self,
+        disk: &Arc<dyn ReadAt>,
+        table: mbr::Table,
+        tables: &mut Vec<Range<u64>>,
+        limits: &Limits,
+    ) -> Result<()> {
+        self.table = Table::Mbr;
+        self.disk_id = Some(format!("{:08x}", table.disk_id));
+        self.problems.extend(table.broken);
+        tables.extend(table.tables);
+        for partition in table.partitions {
+            let kind = format!("{:#04x} {}", partition.kind, mbr::kind_name(partition.kind));
+            let place = format!("partition {}", partition.number);
+            let data = part(disk, &partition.range);
+            let mut volume = Layout::volume(place, partition.range, kind, data, limits)?;
+            volume.number = Some(partition.number);
+            volume.part_uuid = Some(format!("{:08x}-{:02x}", table.disk_id, partition.number));
+            self.volumes.push(volume);
+        }
+        Ok(())
+    }
+
+    /// A partition; what its type alone says is settled here.
+    fn volume(
+        place: String,
+        range: Range<u64>,
+        kind: String,
+        data: Option<Arc<dyn ReadAt>>,
+        limits: &Limits,
+    ) -> Result<Volume> {
+        let mut volume = Volume::new(place, vec![range], kind, data, limits)?;
+        let by_type = match volume.kind.as_str() {
+            gpt::BIOS_BOOT | gpt::PREP | "0x41 PReP boot" => Some("boot loader"),
+            gpt::RESERVED => Some("reserved by Windows"),
+            gpt::ESP | "0xef EFI system" if volume.probed.kind == FsKind::Fat => Some("EFI system partition"),
+            "Linux swap" if volume.probed.kind == FsKind::Unknown => Some("swap"),
+            _ => None,
+        };
+        if let (Some(reason), true) = (by_type, volume.data.is_some()) {
+            volume.role = Role::NoSoftware(reason);
+        }
+        Ok(volume)
+    }
+
+    /// Opens arrays, then volume groups.
+    fn settle(&mut self, limits: &Limits) -> Result<()> {
+        let mut inner = Vec::new();
+        let mut seen = BTreeSet::new();
+        for volume in &mut self.volumes {
+            if volume.probed.kind != FsKind::MdRaid {
+                continue;
+            }
+            let Some(data) = &volume.data else { continue };
+            let Some(member) = md::member(&**data)? else { continue };
+            if member.level != 1 || !member.is_settled {
+                let state = if member.is_settled { "" } else { " that is being rebuilt" };
+                let why = format!("a member of a RAID array of level {}{state}", member.level);
+                volume.role = Role::Unreadable(why);
+                continue;
+            }
+            if !seen.insert(member.set_uuid) {
+                continue;
+            }
+            let (start, size_bytes) = member.data;
+            let Some(array) = part(data, &(start..start.saturating_add(size_bytes))) else {
+                volume.role = Role::Unreadable("its RAID superblock names data behind its end".to_owned());
+                continue;
+            };
+            let ranges = match volume.ranges.as_slice() {
+                [range] => {
+                    let start = range.start.saturating_add(start);
+                    vec![start..start.saturating_add(size_bytes)]
+                }
+                _ => Vec::new(),
+            };
+            let place = format!("array in {}", volume.place);
+            inner.push(Volume::new(
+                place,
+                ranges,
+                format!("mdraid {} raid1", member.version),
+                Some(array),
+                limits,
+            )?);
+        }
+        self.volumes.append(&mut inner);
+        self.open_groups(limits)
+    }
+
+    fn open_groups(&mut self, limits: &Limits) -> Result<()> {
+        let mut found = Vec::new();
+        for volume in &mut self.volumes {
+            let (FsKind::Lvm2, Some(data)) = (volume.probed.kind, &volume.data) else { continue };
+            let start = volume.ranges.first().filter(|_| volume.ranges.len() == 1).map(|range| range.start);
+            match lvm::PhysicalVolume::read(Arc::clone(data), start, limits) {
+                Ok(physical) => found.push(physical),
+                Err(error) if matches!(error.kind(), crate::error::Kind::Io(_)) => return Err(error),
+                Err(error) => volume.role = Role::Unreadable(error.to_string()),
+            }
+        }
+        let (logical, errors) = lvm::logical_volumes(&found, limits);
+        self.problems.extend(errors);
+        for logical in logical {
+            let place = format!("logical volume {}/{}", logical.group, logical.name);
+            let (data, error) = match logical.data {
+                Ok(data) => (Some(data), None),
+                Err(error) => (None, Some(error)),
+            };
+            let mut volume =
+                Volume::new(place, logical.ranges, format!("LVM {}", logical.kind), data, limits)?;
+            if let Some(error) = error {
+                volume.role = Role::Unreadable(error.to_string());
+            }
+            volume.size_bytes = logical.size_bytes;
+            volume.part_uuid = Some(logical.uuid).filter(|uuid| !uuid.is_empty());
+            volume.logical = Some((logical.group, logical.name));
+            self.volumes.push(volume);
+        }
+        Ok(())
+    }
+
+    /// Partitions that lie over each other.
+    fn check_overlaps(&mut self) {
+        let mut ranges: Vec<_> = self.volumes.iter().filter(|v| v.number.is_some()).collect();
+        ranges.sort_by_key(|volume| volume.ranges.first().map(|range| range.start));
+        let mut problems = Vec::new();
+        for pair in ranges.windows(2) {
+            if let [first, second] = pair
+                && let ([a], [b]) = (first.ranges.as_slice(), second.ranges.as_slice())
+                && b.start < a.end
+            {
+                let found = format!("{} and {} overlap", first.place, second.place);
+                problems.push(Error::malformed(
+                    "partition table",
+                    "partition",
+                    b.start,
+                    found,
+                    "ranges apart",
+                ));
+            }
+        }
+        self.problems.append(&mut problems);
+    }
+
+    /// What is in none of the partitions.
+    fn account(&mut self, disk: &dyn ReadAt, tables: Vec<Range<u64>>, limits: &Limits) -> Result<()> {
+        let size_bytes = disk.size_bytes();
+        let partitions = self.volumes.iter().filter(|v| v.number.is_some() || self.table == Table::None);
+        let mut taken: Vec<(Range<u64>, bool)> = tables.into_iter().map(|range| (range, true)).collect();
+        taken.extend(partitions.flat_map(|volume| volume.ranges.iter().cloned()).map(|range| (range, false)));
+        taken.sort_by_key(|(range, _)| (range.start, range.end));
+        let first = taken.iter().filter(|(_, is_table)| !is_table).map(|(range, _)| range.start).min();
+        let boot_end = first.unwrap_or(0).min(BOOT_CODE_END);
+        let mut at = 0;
+        taken.push((size_bytes..size_bytes, false));
+        for (range, is_table) in taken {
+            let (start, end) = (range.start.min(size_bytes), range.end.min(size_bytes));
+            if at < start {
+                let mut state = look(disk, at..start, limits.blank_bytes)?;
+                if matches!(state, RestState::NotBlank(_)) && start <= boot_end {
+                    state = RestState::BootCode;
+                }
+                self.rest.push(Rest { range: at..start, state });
+            }
+            if is_table && at.max(start) < end {
+                self.rest.push(Rest { range: at.max(start)..end, state: RestState::Tables });
+            }
+            at = at.max(end);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,354 @@
+//! What lies on a volume, told by magic, with its UUID and label where they are simple to read.
+//!
+//! | what | magic at | | what | magic at |
+//! |---|---|---|---|---|
+//! | XFS, squashfs, LUKS | 0 | | LVM2 label | one of the first four sectors |
+//! | NTFS, exFAT, ReFS, BitLocker | 3 | | ISO 9660 | 32769 |
+//! | FAT | 54 or 82 | | JFS | 32768 |
+//! | APFS | 32 | | btrfs | 65600 |
+//! | ext2/3/4 | 1080 | | ReiserFS | 65588 |
+//! | erofs, F2FS, HFS+ | 1024 | | UFS | 9564, 66908 or 263516 |
+//! | bcachefs, bcache | 4120 | | ZFS | 131072 on |
+//! | swap | before the end of the first page | | mdraid | 0, 4096, or near the end |
+
+use std::fmt;
+
+use super::{lvm, md};
+use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, size_of_len};
+use crate::error::Result;
+
+/// A kind of file system, or of what else a volume may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum FsKind {
+    Ext2,
+    Ext3,
+    Ext4,
+    /// The journal of an ext3 or ext4 on another volume.
+    ExtJournal,
+    Xfs,
+    Btrfs,
+    Squashfs,
+    Erofs,
+    Iso9660,
+    Fat,
+    Exfat,
+    Ntfs,
+    Refs,
+    Zfs,
+    Bcachefs,
+    Bcache,
+    F2fs,
+    Apfs,
+    Ufs,
+    HfsPlus,
+    Jfs,
+    Reiserfs,
+    Nilfs2,
+    Gfs2,
+    Vmfs,
+    Swap,
+    Luks1,
+    Luks2,
+    BitLocker,
+    Lvm2,
+    MdRaid,
+    Verity,
+    /// None of these.
+    Unknown,
+}
+
+impl fmt::Display for FsKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FsKind::Ext2 => "ext2",
+            FsKind::Ext3 => "ext3",
+            FsKind::Ext4 => "ext4",
+            FsKind::ExtJournal => "ext journal",
+            FsKind::Xfs => "XFS",
+            FsKind::Btrfs => "btrfs",
+            FsKind::Squashfs => "squashfs",
+            FsKind::Erofs => "erofs",
+            FsKind::Iso9660 => "ISO 9660",
+            FsKind::Fat => "FAT",
+            FsKind::Exfat => "exFAT",
+            FsKind::Ntfs => "NTFS",
+            FsKind::Refs => "ReFS",
+            FsKind::Zfs => "ZFS",
+            FsKind::Bcachefs => "bcachefs",
+            FsKind::Bcache => "bcache",
+            FsKind::F2fs => "F2FS",
+            FsKind::Apfs => "APFS",
+            FsKind::Ufs => "UFS",
+            FsKind::HfsPlus => "HFS+",
+            FsKind::Jfs => "JFS",
+            FsKind::Reiserfs => "ReiserFS",
+            FsKind::Nilfs2 => "NILFS2",
+            FsKind::Gfs2 => "GFS2",
+            FsKind::Vmfs => "VMFS",
+            FsKind::Swap => "swap",
+            FsKind::Luks1 => "LUKS1",
+            FsKind::Luks2 => "LUKS2",
+            FsKind::BitLocker => "BitLocker",
+            FsKind::Lvm2 => "LVM2 physical volume",
+            FsKind::MdRaid => "mdraid member",
+            FsKind::Verity => "dm-verity hashes",
+            FsKind::Unknown => "unknown",
+        })
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// The kind.
+    pub kind: FsKind,
+    /// The UUID as `blkid` writes it: of FAT, exFAT and NTFS the serial number.
+    pub uuid: Option<String>,
+    /// The label, if it is not empty.
+    pub label: Option<String>,
+}
+
+impl Probed {
+    fn new(kind: FsKind) -> Self {
+        Probed { kind, uuid: None, label: None }
+    }
+
+    fn named(kind: FsKind, uuid: impl Into<Option<String>>, label: &[u8]) -> Self {
+        Probed { kind, uuid: uuid.into(), label: text(label) }
+    }
+}
+
+/// Text up to the first zero, without spaces at its end; `None` if that is empty.
+fn text(bytes: &[u8]) -> Option<String> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+    let text = text.trim_end();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// 16 bytes in their order, as a UUID.
+pub(super) fn uuid(bytes: [u8; 16]) -> String {
+    let mut text = String::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// A GUID as Microsoft and UEFI store it.
+pub(super) fn guid(bytes: [u8; 16]) -> String {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+    uuid([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
+}
+
+/// `N` bytes at `at`, or `None` where the volume has ended before.
+pub(super) fn peek<const N: usize>(volume: &dyn ReadAt, at: u64) -> Result<Option<[u8; N]>> {
+    if at.checked_add(size_of_len(N)).is_none_or(|end| end > volume.size_bytes()) {
+        return Ok(None);
+    }
+    let mut bytes = [0; N];
+    volume.read_exact_at(at, &mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Tells what lies on a volume. What a container leads to comes before what may be left of former times.
+///
+/// # Errors
+/// Those of reading.
+pub fn probe(volume: &dyn ReadAt) -> Result<Probed> {
+    if let Some(found) = container(volume)? {
+        return Ok(found);
+    }
+    if let Some(head) = peek::<512>(volume, 0)?
+        && let Some(found) = first_sector(&head)
+    {
+        return Ok(found);
+    }
+    if let Some(block) = peek::<512>(volume, 1024)?
+        && let Some(found) = second_kib(&block)
+    {
+        return Ok(found);
+    }
+    for steps in [swap, behind, zfs] {
+        if let Some(found) = steps(volume)? {
+            return Ok(found);
+        }
+    }
+    Ok(Probed::new(FsKind::Unknown))
+}
+
+fn container(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    if let Some(label) = lvm::label(volume)? {
+        return Ok(Some(Probed::named(FsKind::Lvm2, label, b"")));
+    }
+    if let Some(member) = md::member(volume)? {
+        return Ok(Some(Probed::named(FsKind::MdRaid, uuid(member.set_uuid), member.name.as_bytes())));
+    }
+    Ok(None)
+}
+
+fn first_sector(head: &[u8; 512]) -> Option<Probed> {
+    let serial = |at: usize| {
+        let serial = le_u32(head, at);
+        format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)
+    };
+    let name: [u8; 8] = array_at(head, 3);
+    if head.starts_with(b"XFSB") {
+        return Some(Probed::named(FsKind::Xfs, uuid(array_at(head, 32)), &array_at::<12>(head, 108)));
+    }
+    if head.starts_with(b"hsqs") {
+        return Some(Probed::new(FsKind::Squashfs));
+    }
+    if head.starts_with(b"LUKS\xba\xbe") {
+        let is_second = head.get(7) == Some(&2);
+        let (kind, label) = match is_second {
+            true => (FsKind::Luks2, array_at::<48>(head, 24)),
+            false => (FsKind::Luks1, [0; 48]),
+        };
+        return Some(Probed::named(kind, text(&array_at::<40>(head, 168)), &label));
+    }
+    if head.starts_with(b"verity\0\0") {
+        return Some(Probed::named(FsKind::Verity, uuid(array_at(head, 16)), b""));
+    }
+    if array_at(head, 32) == *b"NXSB" {
+        return Some(Probed::named(FsKind::Apfs, uuid(array_at(head, 72)), b""));
+    }
+    match &name {
+        b"NTFS    " => return Some(Probed::named(FsKind::Ntfs, format!("{:016X}", le_u64(head, 72)), b"")),
+        b"EXFAT   " => return Some(Probed::named(FsKind::Exfat, serial(100), b"")),
+        b"ReFS\0\0\0\0" => return Some(Probed::new(FsKind::Refs)),
+        b"-FVE-FS-" => return Some(Probed::new(FsKind::BitLocker)),
+        _ => {}
+    }
+    let is_boot = array_at(head, 510) == [0x55, 0xaa] && matches!(head.first(), Some(0xeb | 0xe9));
+    let sector = le_u16(head, 11);
+    let is_fat = is_boot
+        && sector.is_power_of_two()
+        && (512..=4096).contains(&sector)
+        && head.get(13).is_some_and(|clusters| clusters.is_power_of_two())
+        && matches!(head.get(16), Some(1 | 2))
+        && le_u16(head, 14) > 0
+        && head.get(21).is_some_and(|media| *media >= 0xf8 || *media == 0xf0);
+    if is_fat {
+        let is_32 = le_u16(head, 22) == 0;
+        let (id, label) = if is_32 { (67, 71) } else { (39, 43) };
+        let label: [u8; 11] = array_at(head, label);
+        let label = if &label == b"NO NAME    " { [0; 11] } else { label };
+        return Some(Probed::named(FsKind::Fat, serial(id), &label));
+    }
+    None
+}
+
+fn second_kib(block: &[u8; 512]) -> Option<Probed> {
+    if le_u16(block, 56) == 0xef53 {
+        let (compatible, incompatible, read_only) =
+            (le_u32(block, 92), le_u32(block, 96), le_u32(block, 100));
+        let kind = if incompatible & 8 != 0 {
+            FsKind::ExtJournal
+        } else if incompatible & !0x16 != 0 || read_only & !7 != 0 {
+            FsKind::Ext4
+        } else if compatible & 4 != 0 {
+            FsKind::Ext3
+        } else {
+            FsKind::Ext2
+        };
+        return Some(Probed::named(kind, uuid(array_at(block, 104)), &array_at::<16>(block, 120)));
+    }
+    match le_u32(block, 0) {
+        0xe0f5_e1e2 => {
+            return Some(Probed::named(FsKind::Erofs, uuid(array_at(block, 48)), &array_at::<16>(block, 64)));
+        }
+        0xf2f5_2010 => {
+            return Some(Probed::named(FsKind::F2fs, uuid(array_at(block, 108)), b""));
+        }
+        _ => {}
+    }
+    if matches!(array_at(block, 0), [b'H', b'+', 0, 4] | [b'H', b'X', 0, 5]) {
+        return Some(Probed::new(FsKind::HfsPlus));
+    }
+    if le_u16(block, 6) == 0x3434 && le_u32(block, 0) == 2 {
+        return Some(Probed::named(FsKind::Nilfs2, uuid(array_at(block, 152)), &array_at::<80>(block, 168)));
+    }
+    None
+}
+
+fn swap(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    for page in [4096, 8192, 16384, 65536_u64] {
+        let magic = peek::<10>(volume, page.saturating_sub(10))?;
+        if matches!(magic.as_ref(), Some(b"SWAPSPACE2" | b"SWAP-SPACE")) {
+            let head = peek::<44>(volume, 1024)?.unwrap_or([0; 44]);
+            let id = array_at::<16>(&head, 12);
+            return Ok(Some(Probed::named(
+                FsKind::Swap,
+                (id != [0; 16]).then(|| uuid(id)),
+                &array_at::<16>(&head, 28),
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// What has its magic behind the first pages.
+fn behind(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    const BCACHE: [u8; 16] = *b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81";
+    const BCACHEFS: [u8; 16] = *b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef";
+    if let Some(block) = peek::<128>(volume, 4096)? {
+        match array_at(&block, 24) {
+            BCACHEFS => {
+                let label = array_at::<32>(&block, 72);
+                return Ok(Some(Probed::named(FsKind::Bcachefs, uuid(array_at(&block, 56)), &label)));
+            }
+            BCACHE => return Ok(Some(Probed::named(FsKind::Bcache, uuid(array_at(&block, 40)), b""))),
+            _ => {}
+        }
+    }
+    if let Some(block) = peek::<256>(volume, 32768)? {
+        if array_at(&block, 1) == *b"CD001" {
+            return Ok(Some(Probed::named(FsKind::Iso9660, None, &array_at::<32>(&block, 40))));
+        }
+        if block.starts_with(b"JFS1") {
+            let label = array_at::<16>(&block, 152);
+            return Ok(Some(Probed::named(FsKind::Jfs, uuid(array_at(&block, 136)), &label)));
+        }
+    }
+    if let Some(block) = peek::<1024>(volume, 65536)? {
+        if array_at(&block, 64) == *b"_BHRfS_M" {
+            let label = array_at::<256>(&block, 299);
+            return Ok(Some(Probed::named(FsKind::Btrfs, uuid(array_at(&block, 32)), &label)));
+        }
+        if matches!(&array_at::<9>(&block, 52), b"ReIsErFs\0" | b"ReIsEr2Fs" | b"ReIsEr3Fs") {
+            let label = array_at::<16>(&block, 100);
+            return Ok(Some(Probed::named(FsKind::Reiserfs, uuid(array_at(&block, 84)), &label)));
+        }
+        if array_at(&block, 0) == [0x01, 0x16, 0x19, 0x70] {
+            return Ok(Some(Probed::new(FsKind::Gfs2)));
+        }
+    }
+    for at in [8192, 65536, 262_144_u64] {
+        let magic = peek::<4>(volume, at.saturating_add(1372))?.map(u32::from_le_bytes);
+        if matches!(magic, Some(0x0001_1954 | 0x5419_0100 | 0x1954_0119 | 0x1901_5419)) {
+            return Ok(Some(Probed::new(FsKind::Ufs)));
+        }
+    }
+    if peek::<4>(volume, 1 << 20)?.map(u32::from_le_bytes) == Some(0xc001_d00d) {
+        return Ok(Some(Probed::new(FsKind::Vmfs)));
+    }
+    Ok(None)
+}
+
+/// An uberblock in the first label.
+fn zfs(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    let mut at = 128 << 10;
+    while at < 256 << 10 {
+        let magic = peek::<8>(volume, at)?.map(u64::from_le_bytes);
+        if matches!(magic, Some(0x00ba_b10c | 0x0cb1_ba00_0000_0000)) {
+            return Ok(Some(Probed::new(FsKind::Zfs)));
+        }
+        at = at.saturating_add(1024);
+    }
+    Ok(None)
+}

@@ -1,0 +1,367 @@
+//! Partition tables, LVM and probing against what sfdisk, sgdisk, fdisk, blkid and lvs say.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use karat::bytes::ReadAt;
+use karat::limits::Limits;
+use karat::volume::{FsKind, Layout, RestState, Role, Table, probe, volumes};
+
+use crate::mutate::fixture;
+use crate::tools::tool;
+
+fn layout(disk: &[u8]) -> karat::error::Result<Layout> {
+    let disk: Arc<dyn ReadAt> = Arc::new(disk.to_vec());
+    volumes(&disk, &Limits::default())
+}
+
+fn run(program: &str, args: &[&str], input: &str) -> String {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn empty(path: &Path, size_bytes: u64) -> String {
+    fs::File::create(path).unwrap().set_len(size_bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Number, first byte, bytes, PARTUUID and name of each partition.
+type Row = (u32, u64, u64, String, String);
+
+fn ours(layout: &Layout) -> Vec<Row> {
+    let row = |volume: &karat::volume::Volume| {
+        let name = volume.name.clone().unwrap_or_default();
+        let uuid = volume.part_uuid.clone().unwrap_or_default();
+        Some((volume.number?, volume.ranges[0].start, volume.size_bytes, uuid, name))
+    };
+    layout.volumes.iter().filter_map(row).collect()
+}
+
+/// What `sfdisk -J` says, without extended partitions.
+fn as_sfdisk_says(file: &str) -> Vec<Row> {
+    let json: serde_json::Value = serde_json::from_str(&run("sfdisk", &["-J", file], "")).unwrap();
+    let table = &json["partitiontable"];
+    let partitions = table["partitions"].as_array().unwrap();
+    let rows = partitions.iter().filter(|row| row["type"] != "5" && row["type"] != "f");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    rows.map(|row| {
+        let number: u32 = text(&row["node"]).strip_prefix(file).unwrap().parse().unwrap();
+        let bytes = |key: &str| row[key].as_u64().unwrap() * 512;
+        let uuid = match row["uuid"].as_str() {
+            Some(uuid) => uuid.to_lowercase(),
+            None => format!("{}-{number:02x}", text(&table["id"]).trim_start_matches("0x")),
+        };
+        (number, bytes("start"), bytes("size"), uuid, text(&row["name"]))
+    })
+    .collect()
+}
+
+#[test]
+fn gpt_is_read_as_sfdisk_reads_it_and_by_its_backup() {
+    if tool("sfdisk").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = empty(&folder.path().join("9"), 64 << 20);
+    let script = "label: gpt\n,1M,21686148-6449-6E6F-744E-656564454649,name=bios\n,8M,U\n,16M,L,name=\"root ä\"\n\
+                  ,4M,S\n,4M,E3C9E316-0B5C-4DB8-817D-F92DF00215AE\n";
+    run("sfdisk", &["-q", &format!("{file}")], script);
+    // A partition of a higher number, and one that was removed.
+    run("sfdisk", &["-q", "--delete", &file, "2"], "");
+    let mut disk = fs::read(&file).unwrap();
+    let found = layout(&disk).unwrap();
+    assert_eq!((found.table, found.sector_bytes), (Table::Gpt, 512));
+    assert_eq!(ours(&found), as_sfdisk_says(&file));
+    assert!(found.notes.is_empty() && found.problems.is_empty(), "{:?}", found.notes);
+    let roles: Vec<_> = found.volumes.iter().map(|volume| volume.role.clone()).collect();
+    assert_eq!(
+        roles,
+        [
+            Role::NoSoftware("boot loader"),
+            Role::NoSoftware("blank"),
+            Role::NoSoftware("swap"),
+            Role::NoSoftware("reserved by Windows")
+        ]
+    );
+    let covered: u64 = found.rest.iter().map(|rest| rest.range.end - rest.range.start).sum();
+    let partitioned: u64 = found.volumes.iter().map(|volume| volume.size_bytes).sum();
+    assert_eq!(covered + partitioned, 64 << 20);
+    assert!(
+        found.rest.iter().all(|rest| matches!(rest.state, RestState::Blank | RestState::Tables)),
+        "{:?}",
+        found.rest
+    );
+
+    // Something behind the last partition is told.
+    disk[60 << 20] = 1;
+    let rest = layout(&disk).unwrap().rest;
+    assert!(rest.iter().any(|rest| rest.state == RestState::NotBlank(60 << 20)), "{rest:?}");
+
+    let want = ours(&found);
+    for at in [512 + 20, 1024 + 3] {
+        let mut broken = disk.clone();
+        broken[at] ^= 1;
+        let found = layout(&broken).unwrap();
+        assert_eq!(ours(&found), want);
+        assert!(found.notes[0].starts_with("the backup of the table was used"), "{:?}", found.notes);
+        let last = broken.len() - 512;
+        broken[last..].fill(0);
+        let error = layout(&broken).err().unwrap();
+        assert!(error.hint_text().is_some(), "{error}");
+    }
+    let cut = layout(&disk[..40 << 20]).unwrap();
+    assert_eq!(ours(&cut), want);
+    assert_eq!(cut.notes, ["GPT: no backup in the last sector"]);
+}
+
+#[test]
+fn gpt_with_sectors_of_4096_bytes_is_read() {
+    if tool("fdisk").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = empty(&folder.path().join("disk"), 64 << 20);
+    let _ = run("fdisk", &["-b", "4096", &file], "g\nn\n\n\n+8M\nn\n\n\n+16M\nw\n");
+    let listed = run("fdisk", &["-b", "4096", "-l", "-o", "Start,Sectors,UUID", &file], "");
+    let rows = listed.lines().skip_while(|line| !line.trim_start().starts_with("Start")).skip(1);
+    let want: Vec<_> = (1..)
+        .zip(rows)
+        .map(|(number, line)| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let bytes = |word: &str| word.parse::<u64>().unwrap() * 4096;
+            (number, bytes(words[0]), bytes(words[1]), words[2].to_lowercase(), String::new())
+        })
+        .collect();
+    assert_eq!(want.len(), 2);
+    let found = layout(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(found.sector_bytes, 4096);
+    assert_eq!(ours(&found), want);
+}
+
+#[test]
+fn logical_partitions_are_read_as_sfdisk_reads_them() {
+    if tool("sfdisk").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = empty(&folder.path().join("9"), 64 << 20);
+    run("sfdisk", &["-q", &file], "label: dos\n,8M,83\n,40M,5\n,4M,82\n\n,8M,83\n,8M,8e\n,8M,7\n");
+    let mut disk = fs::read(&file).unwrap();
+    let found = layout(&disk).unwrap();
+    assert_eq!(found.table, Table::Mbr);
+    assert_eq!(ours(&found), as_sfdisk_says(&file));
+    assert_eq!(found.volumes.len(), 5);
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    // The second record leads to the first one again.
+    let second =
+        found.rest.iter().filter(|rest| rest.state == RestState::Tables).nth(2).unwrap().range.start as usize;
+    disk[second + 470..second + 474].fill(0);
+    let found = layout(&disk).unwrap();
+    assert_eq!(found.volumes.len(), 4);
+    assert!(found.problems[0].to_string().contains("a chain without loop"), "{:?}", found.problems);
+}
+
+/// The kind as blkid calls it.
+fn blkid_name(kind: FsKind) -> &'static str {
+    match kind {
+        FsKind::Ext2 => "ext2",
+        FsKind::Ext3 => "ext3",
+        FsKind::Ext4 => "ext4",
+        FsKind::Xfs => "xfs",
+        FsKind::Btrfs => "btrfs",
+        FsKind::Fat => "vfat",
+        FsKind::Exfat => "exfat",
+        FsKind::Ntfs => "ntfs",
+        FsKind::Swap => "swap",
+        FsKind::F2fs => "f2fs",
+        FsKind::Luks1 | FsKind::Luks2 => "crypto_LUKS",
+        FsKind::Squashfs => "squashfs",
+        FsKind::Erofs => "erofs",
+        _ => "?",
+    }
+}
+
+#[test]
+fn file_systems_are_told_as_blkid_tells_them() {
+    if tool("blkid").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("volume");
+    let makers: &[(&str, &[&str])] = &[
+        ("mke2fs", &["-q", "-t", "ext2", "-L", "two"]),
+        ("mke2fs", &["-q", "-t", "ext3", "-b", "1024"]),
+        ("mke2fs", &["-q", "-t", "ext4", "-L", "four"]),
+        ("mkfs.xfs", &["-q", "-f", "-L", "x"]),
+        ("mkfs.btrfs", &["-q", "-f", "-L", "b"]),
+        ("mkfs.vfat", &["-F", "12", "-n", "TWELVE"]),
+        ("mkfs.vfat", &["-F", "16"]),
+        ("mkfs.vfat", &["-F", "32", "-n", "ESP"]),
+        ("mkfs.exfat", &[]),
+        ("mkntfs", &["-q", "-F", "-f"]),
+        ("mkswap", &["-q", "-L", "s"]),
+        ("mkfs.f2fs", &["-q"]),
+        (
+            "cryptsetup",
+            &[
+                "luksFormat",
+                "-q",
+                "--type",
+                "luks2",
+                "--pbkdf",
+                "pbkdf2",
+                "--pbkdf-force-iterations",
+                "1000",
+                "--label",
+                "secret",
+            ],
+        ),
+    ];
+    for (maker, args) in makers {
+        if tool(maker).is_none() {
+            continue;
+        }
+        let file = empty(&path, 320 << 20);
+        let args: Vec<&str> = args.iter().copied().chain([file.as_str()]).collect();
+        run(maker, &args, "secret");
+        let said = run("blkid", &["-p", "-o", "export", &file], "");
+        let value = |key: &str| {
+            said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let volume = fs::read(&path).unwrap();
+        let probed = probe(&volume).unwrap();
+        assert_eq!(Some(blkid_name(probed.kind)), value("TYPE").as_deref(), "{maker} {args:?}");
+        assert_eq!(probed.uuid, value("UUID"), "{maker} {args:?}");
+        // The label of an exFAT is a file, so to say.
+        if !matches!(probed.kind, FsKind::Exfat | FsKind::Ntfs) {
+            assert_eq!(probed.label, value("LABEL").map(|label| label.replace('\\', "")), "{maker} {args:?}");
+        }
+        let found = layout(&volume).unwrap();
+        assert_eq!((found.table, found.volumes.len(), found.rest.len()), (Table::None, 1, 0), "{maker}");
+    }
+}
+
+fn gunzip(name: &str) -> Vec<u8> {
+    let mut all = Vec::new();
+    flate2::read::GzDecoder::new(&fixture(name)[..]).read_to_end(&mut all).unwrap();
+    all
+}
+
+/// A disk whose partitions are the two physical volumes of the fixture; each extent has a number of its own.
+fn group(physical: &[&str]) -> Vec<u8> {
+    let mut disk = vec![0; (1 + 32 * physical.len()) << 20];
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    for (index, name) in physical.iter().enumerate() {
+        let start = (1 + 32 * index) << 20;
+        let entry = &mut disk[446 + 16 * index..];
+        entry[4] = 0x8e;
+        entry[8..12].copy_from_slice(&(start as u32 / 512).to_le_bytes());
+        entry[12..16].copy_from_slice(&65536u32.to_le_bytes());
+        let head = gunzip(&format!("lvm/{name}.head.gz"));
+        disk[start..start + head.len()].copy_from_slice(&head);
+        for extent in 0..31 {
+            // The number of the volume, the extent, and 4 KiB blocks in it.
+            for block in 0..256 {
+                let at = start + (1 << 20) + (extent << 20) + block * 4096;
+                let number = u8::from(*name == "pv2") + 1;
+                disk[at..at + 3].copy_from_slice(&[number, extent as u8, block as u8]);
+            }
+        }
+    }
+    disk
+}
+
+/// What the blocks of a logical volume are by the segments that lvs lists: volume, extent, block.
+fn as_lvs_says(name: &str) -> Vec<[u8; 3]> {
+    let said = String::from_utf8(fixture("lvm/lvs.txt")).unwrap();
+    let mut blocks = Vec::new();
+    for line in said.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        if fields[0] != name {
+            continue;
+        }
+        let stripes: Vec<Vec<[u8; 3]>> = fields[4]
+            .split(' ')
+            .map(|stripe| {
+                let (volume, extents) = stripe.split_once(':').unwrap();
+                let (first, last) = extents.split_once('-').unwrap();
+                let (first, last): (u8, u8) = (first.parse().unwrap(), last.parse().unwrap());
+                let number = u8::from(volume == "pv2") + 1;
+                (first..=last)
+                    .flat_map(|extent| (0..=255).map(move |block| [number, extent, block]))
+                    .collect()
+            })
+            .collect();
+        // Stripes of 64 KiB, which are 16 blocks.
+        let rows = stripes[0].len() / 16;
+        blocks.extend(
+            (0..rows).flat_map(|row| stripes.iter().flat_map(move |stripe| &stripe[row * 16..row * 16 + 16])),
+        );
+    }
+    blocks
+}
+
+#[test]
+fn logical_volumes_are_put_together_as_lvs_lists_them() {
+    let found = layout(&group(&["pv1", "pv2"])).unwrap();
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let places: Vec<_> = found.volumes.iter().map(|volume| volume.place.as_str()).collect();
+    let names = ["logical volume system/root", "logical volume system/striped", "logical volume system/var"];
+    assert_eq!(places, [&["partition 1", "partition 2"][..], &names].concat());
+    for volume in &found.volumes[2..] {
+        let data = volume.data.as_ref().unwrap();
+        let (_, name) = volume.logical.clone().unwrap();
+        let want = as_lvs_says(&name);
+        assert_eq!(data.size_bytes(), want.len() as u64 * 4096, "{name}");
+        for (number, want) in want.iter().enumerate() {
+            let mut block = [0; 3];
+            data.read_exact_at(number as u64 * 4096, &mut block).unwrap();
+            assert_eq!(block, *want, "{name} block {number}");
+        }
+    }
+    // One of two: what lies on it alone is read, the rest names what is missing.
+    let found = layout(&group(&["pv1"])).unwrap();
+    let told: Vec<_> = found.volumes[1..]
+        .iter()
+        .map(|volume| (volume.data.is_some(), volume.role.clone()))
+        .map(|(has_data, role)| match role {
+            Role::Unreadable(why) if !has_data => why.contains("not found: physical volume"),
+            _ => false,
+        })
+        .collect();
+    assert_eq!(told, [true, true, false]);
+}
+
+#[test]
+fn broken_volumes_are_survived() {
+    let disk = group(&["pv1"]);
+    let mut broken = disk[..4 << 20].to_vec();
+    // The boot record, the label and the header of the metadata area; then the text.
+    let start = 1 << 20;
+    let places = (440..512).step_by(3).chain(start + 512..start + 720).chain(start + 4096..start + 4180);
+    let text = (start + 4608..start + 9000).step_by(37);
+    for at in places.chain(text) {
+        let byte = broken[at];
+        for other in [byte ^ 1, !byte, 0xff] {
+            broken[at] = other;
+            let _ = layout(&broken);
+        }
+        broken[at] = byte;
+    }
+    for len in (0..2048).step_by(61).chain((start..start + 12_000).step_by(997)) {
+        let _ = layout(&broken[..len]);
+    }
+}
