@@ -26,6 +26,8 @@ use karat::model::version::deb;
 mod apk;
 #[path = "conformance/channels.rs"]
 mod channels;
+#[path = "conformance/disks.rs"]
+mod disks;
 #[path = "conformance/images.rs"]
 mod images;
 #[path = "conformance/systems.rs"]
@@ -75,6 +77,7 @@ const KINDS: &[(&str, Run)] = &[
     ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),
     ("channels", channels::channels),
+    ("disks", disks::disks),
     ("images", images::images),
     ("images-inspector", images::images_inspector),
     ("images-layouts", images::layouts),

@@ -75,10 +75,11 @@ fn gpt_is_read_as_sfdisk_reads_it_and_by_its_backup() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = empty(&folder.path().join("9"), 64 << 20);
-    let script = "label: gpt\n,1M,21686148-6449-6E6F-744E-656564454649,name=bios\n,8M,U\n,16M,L,name=\"root ä\"\n\
-                  ,4M,S\n,4M,E3C9E316-0B5C-4DB8-817D-F92DF00215AE\n";
-    run("sfdisk", &["-q", &format!("{file}")], script);
+    let file = empty(&folder.path().join("disk"), 64 << 20);
+    let script = "label: gpt\nsize=1M,type=21686148-6449-6E6F-744E-656564454649,name=bios\nsize=8M,type=U\n\
+                  size=16M,type=L,name=\"root fs\"\nsize=4M,type=S\n\
+                  size=4M,type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE\n";
+    run("sfdisk", &["-q", &file], script);
     // A partition of a higher number, and one that was removed.
     run("sfdisk", &["-q", "--delete", &file, "2"], "");
     let mut disk = fs::read(&file).unwrap();
@@ -157,20 +158,20 @@ fn logical_partitions_are_read_as_sfdisk_reads_them() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let file = empty(&folder.path().join("9"), 64 << 20);
-    run("sfdisk", &["-q", &file], "label: dos\n,8M,83\n,40M,5\n,4M,82\n\n,8M,83\n,8M,8e\n,8M,7\n");
+    let file = empty(&folder.path().join("disk"), 64 << 20);
+    run("sfdisk", &["-q", &file], "label: dos\n,8M,83\n,40M,5\n,4M,82\n,2M,83\n,8M,83\n,8M,8e\n,8M,7\n");
     let mut disk = fs::read(&file).unwrap();
     let found = layout(&disk).unwrap();
     assert_eq!(found.table, Table::Mbr);
     assert_eq!(ours(&found), as_sfdisk_says(&file));
-    assert_eq!(found.volumes.len(), 5);
+    assert_eq!(found.volumes.len(), 6);
     assert!(found.problems.is_empty(), "{:?}", found.problems);
     // The second record leads to the first one again.
     let second =
         found.rest.iter().filter(|rest| rest.state == RestState::Tables).nth(2).unwrap().range.start as usize;
     disk[second + 470..second + 474].fill(0);
     let found = layout(&disk).unwrap();
-    assert_eq!(found.volumes.len(), 4);
+    assert_eq!(found.volumes.len(), 5);
     assert!(found.problems[0].to_string().contains("a chain without loop"), "{:?}", found.problems);
 }
 
@@ -234,7 +235,8 @@ fn file_systems_are_told_as_blkid_tells_them() {
         if tool(maker).is_none() {
             continue;
         }
-        let file = empty(&path, 320 << 20);
+        // XFS wants 300 MB.
+        let file = empty(&path, if *maker == "mkfs.xfs" { 320 << 20 } else { 128 << 20 });
         let args: Vec<&str> = args.iter().copied().chain([file.as_str()]).collect();
         run(maker, &args, "secret");
         let said = run("blkid", &["-p", "-o", "export", &file], "");
@@ -349,6 +351,7 @@ fn logical_volumes_are_put_together_as_lvs_lists_them() {
 fn broken_volumes_are_survived() {
     let disk = group(&["pv1"]);
     let mut broken = disk[..4 << 20].to_vec();
+    broken[458..462].copy_from_slice(&6144u32.to_le_bytes());
     // The boot record, the label and the header of the metadata area; then the text.
     let start = 1 << 20;
     let places = (440..512).step_by(3).chain(start + 512..start + 720).chain(start + 4096..start + 4180);
@@ -364,4 +367,53 @@ fn broken_volumes_are_survived() {
     for len in (0..2048).step_by(61).chain((start..start + 12_000).step_by(997)) {
         let _ = layout(&broken[..len]);
     }
+}
+
+/// A member of a raid1 with superblock 1.2, which mdadm finds right.
+#[test]
+fn a_member_of_a_raid1_is_read_as_its_array() {
+    if tool("mdadm").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("member");
+    let mut disk = vec![0; 16 << 20];
+    let mut put = |at: usize, bytes: &[u8]| disk[4096 + at..4096 + at + bytes.len()].copy_from_slice(bytes);
+    put(0, &0xa92b_4efc_u32.to_le_bytes());
+    put(4, &1u32.to_le_bytes());
+    put(16, &[7; 16]);
+    put(32, b"host:0");
+    put(72, &1u32.to_le_bytes());
+    for (at, number) in [(80, 28_672_u64), (128, 2048), (136, 28_672), (144, 8), (208, u64::MAX)] {
+        put(at, &number.to_le_bytes());
+    }
+    put(92, &2u32.to_le_bytes());
+    put(220, &3u32.to_le_bytes());
+    put(256, &[0, 0, 1, 0, 0xfe, 0xff]);
+    let words = disk[4096..4096 + 262].chunks(4);
+    let sum: u64 = words.map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))).sum();
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    disk[4096 + 216..4096 + 220].copy_from_slice(&(sum as u32).to_le_bytes());
+    disk[1 << 20..(1 << 20) + 4].copy_from_slice(b"hsqs");
+    fs::write(&path, &disk).unwrap();
+    let said = run("mdadm", &["--examine", path.to_str().unwrap()], "");
+    for line in [
+        "Raid Level : raid1",
+        "Data Offset : 2048 sectors",
+        "- correct",
+        "07070707:07070707:07070707:07070707",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let found = layout(&disk).unwrap();
+    let [member, array] = &found.volumes[..] else { panic!("{} volumes", found.volumes.len()) };
+    assert_eq!((member.probed.kind, &member.role), (FsKind::MdRaid, &Role::Container));
+    assert_eq!((array.probed.kind, &array.role), (FsKind::Squashfs, &Role::Candidate));
+    assert_eq!(array.ranges, [1 << 20..15 << 20]);
+    // A wrong checksum is no superblock, and another level is named.
+    disk[4096 + 72] = 5;
+    assert_eq!(layout(&disk).unwrap().volumes[0].probed.kind, FsKind::Unknown);
+    disk[4096 + 216] += 4;
+    let found = layout(&disk).unwrap();
+    assert_eq!(found.volumes[0].role, Role::Unreadable("a member of a RAID array of level 5".to_owned()));
 }
