@@ -167,9 +167,8 @@ pub fn volumes(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Layout> {
         (Some(table), record) => layout.take_gpt(disk, table, record.is_some(), &mut tables, limits)?,
         (None, Some(record)) if !is_one_volume => layout.take_mbr(disk, record, &mut tables, limits)?,
         _ => {
-            let size_bytes = disk.size_bytes();
-            let volume =
-                Volume::new("disk", vec![0..size_bytes], "whole disk", Some(Arc::clone(disk)), limits)?;
+            let range = 0..disk.size_bytes();
+            let volume = Volume::new("disk", vec![range], "whole disk", Some(Arc::clone(disk)), limits)?;
             layout.volumes.push(volume);
         }
     }
@@ -387,7 +386,8 @@ impl Layout {
             let ranges = match volume.ranges.as_slice() {
                 [range] => {
                     let start = range.start.saturating_add(start);
-                    vec![start..start.saturating_add(size_bytes)]
+                    let range = start..start.saturating_add(size_bytes);
+                    vec![range]
                 }
                 _ => Vec::new(),
             };

@@ -201,7 +201,7 @@ impl Header {
             if &code != b"W2ru" && &code != b"W2ku" {
                 continue;
             }
-            if len > 4096 || len % 2 != 0 {
+            if len > 4096 || !len.is_multiple_of(2) {
                 let field_at = self.table_offset.max(offset);
                 return wrong(
                     "parent locator",

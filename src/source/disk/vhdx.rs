@@ -7,7 +7,7 @@
 //! | 192 KiB, 256 KiB | two region tables: where the block table (BAT) and the metadata are |
 //!
 //! The BAT has an entry a payload block, and after as many as a *chunk* has blocks one for the bitmap of sectors
-//! that a differencing disk has of its own. A log that a writer left behind is replayed in memory, see [`log`].
+//! that a differencing disk has of its own. A log that a writer left behind is replayed in memory, see `log`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -226,8 +226,12 @@ impl Patched {
                 );
             }
             let mut whole = Box::new(array_at::<4096>(sector, 0));
-            whole[..8].copy_from_slice(&array_at::<8>(descriptor, 8));
-            whole[4092..].copy_from_slice(&array_at::<4>(descriptor, 4));
+            if let Some(first) = whole.first_chunk_mut::<8>() {
+                *first = array_at(descriptor, 8);
+            }
+            if let Some(last) = whole.last_chunk_mut::<4>() {
+                *last = array_at(descriptor, 4);
+            }
             self.put(target..end, Change::Sector(whole));
             data = data.saturating_add(SECTOR);
         }
