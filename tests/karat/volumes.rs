@@ -409,7 +409,8 @@ fn a_member_of_a_raid1_is_read_as_its_array() {
     let [member, array] = &found.volumes[..] else { panic!("{} volumes", found.volumes.len()) };
     assert_eq!((member.probed.kind, &member.role), (FsKind::MdRaid, &Role::Container));
     assert_eq!((array.probed.kind, &array.role), (FsKind::Squashfs, &Role::Candidate));
-    assert_eq!(array.ranges, [1 << 20..15 << 20]);
+    let range = (1 << 20)..(15 << 20);
+    assert_eq!(array.ranges, [range]);
     // A wrong checksum is no superblock, and another level is named.
     disk[4096 + 72] = 5;
     assert_eq!(layout(&disk).unwrap().volumes[0].probed.kind, FsKind::Unknown);
