@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | what the user named is opened, its kind told by its content | [`source`] |
 //! | container layers stream by once: read, inflated, hashed, parsed | [`layer`], over [`codec`] and [`archive`] |
+//! | a volume's file system is read by inode, and volumes are put over their mount points | [`tree`] |
 //! | a walk shows entries; a sink says what it wants of each | [`stratum`] |
 //! | collectors turn single files into facts, by decoders without policy | [`collect`], [`mod@format`] |
 //! | facts of all strata are squashed, followed up, and assembled | [`collect`] |
@@ -49,6 +50,7 @@ pub mod source;
 pub mod standard;
 pub mod stratum;
 pub mod volume;
+pub mod tree;
 
 pub use baseline::Baseline;
 pub use compare::Comparison;

@@ -141,6 +141,7 @@ limits! {
     lvm_segments = 1_000_000, "segments", "pieces of all volumes of an LVM volume group";
     blank_bytes = 64 * MIB, "bytes", "of each range of a disk in no volume, looked through for anything but zeros";
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
+    metadata_cache_bytes = 16 * MIB, "bytes", "file system metadata of one disk that is kept in memory, in blocks of 64 KiB: a walk comes back to a block soon or not at all";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 
