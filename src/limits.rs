@@ -142,6 +142,9 @@ limits! {
     blank_bytes = 64 * MIB, "bytes", "of each range of a disk in no volume, looked through for anything but zeros";
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     metadata_cache_bytes = 16 * MIB, "bytes", "file system metadata of one disk that is kept in memory, in blocks of 64 KiB: a walk comes back to a block soon or not at all";
+    file_extents = 1_000_000, "extents", "runs of one file, and blocks that say where they are: 24 MB of memory, and more than a file of 100 GB has on the worst disks";
+    directory_bytes = GIB, "bytes", "the names of one directory: ten million of them";
+    journal_blocks = 1 << 20, "blocks", "the journal of one file system: four times what mke2fs makes by itself";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

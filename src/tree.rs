@@ -26,10 +26,14 @@ use crate::error::{Error, Result};
 use crate::model::ImagePath;
 
 mod cache;
+mod crc32c;
+mod ext;
+mod extents;
 mod fields;
 mod mounted;
 
 pub use cache::{BlockCache, CachedReader};
+pub use ext::Ext;
 pub use mounted::{Mount, TreeStratum};
 
 /// The file systems that are read.
