@@ -22,6 +22,7 @@ mod registry;
 mod sources;
 mod tar;
 mod tools;
+mod trees;
 mod versions;
 mod volumes;
 mod wrappings;

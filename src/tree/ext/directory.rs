@@ -166,26 +166,18 @@ fn check_sum(fields: Fields<'_>, inode: &Inode, is_first: bool) -> Result<()> {
         && fields.le16(tail.saturating_add(4))? == 12
         && fields.u8(tail.saturating_add(6))? == 0
         && fields.u8(tail.saturating_add(7))? == TAIL_TYPE;
-    let (at, wanted) = if is_leaf {
-        (tail.saturating_add(8), crc32c(inode.seed, fields.slice(0, tail)?))
-    } else if inode.is_indexed() {
-        let Some(index) = index_at(fields, is_first)? else {
-            return Err(fields.wrong(
-                "checksum",
-                tail,
-                "neither a leaf nor an index",
-                "a block with a checksum",
-            ));
-        };
-        let (limit, count) =
-            (usize::from(fields.le16(index)?), usize::from(fields.le16(index.saturating_add(2))?));
-        let tail = index.saturating_add(limit.saturating_mul(8));
-        let used = index.saturating_add(count.saturating_mul(8));
-        let sum = crc32c(inode.seed, fields.slice(0, used)?);
-        let sum = crc32c(crc32c(sum, fields.slice(tail, 4)?), &[0; 4]);
-        (tail.saturating_add(4), sum)
-    } else {
-        return Err(fields.wrong("checksum", tail, "no tail", "a block with a checksum"));
+    // What was a leaf before it became an index may still have its old tail.
+    let index = if inode.is_indexed() { index_at(fields, is_first)? } else { None };
+    let (at, wanted) = match index {
+        Some(index) => {
+            let (limit, count) = (fields.le16(index)?, fields.le16(index.saturating_add(2))?);
+            let tail = index.saturating_add(usize::from(limit).saturating_mul(8));
+            let used = index.saturating_add(usize::from(count).saturating_mul(8));
+            let sum = crc32c(inode.seed, fields.slice(0, used)?);
+            (tail.saturating_add(4), crc32c(crc32c(sum, fields.slice(tail, 4)?), &[0; 4]))
+        }
+        None if is_leaf => (tail.saturating_add(8), crc32c(inode.seed, fields.slice(0, tail)?)),
+        None => return Err(fields.wrong("checksum", tail, "none", "a block with a checksum")),
     };
     let found = fields.le32(at)?;
     if found == wanted {
