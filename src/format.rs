@@ -7,5 +7,6 @@ pub mod apt_release;
 pub mod deb822;
 pub mod debian_changelog;
 pub mod dpkg;
+pub mod fstab;
 pub mod os_release;
 pub mod system_release;

@@ -12,6 +12,7 @@
 //! | what the user named is opened, its kind told by its content | [`source`] |
 //! | container layers stream by once: read, inflated, hashed, parsed | [`layer`], over [`codec`] and [`archive`] |
 //! | a volume's file system is read by inode, and volumes are put over their mount points | [`tree`] |
+//! | systems are found on volumes, with what their fstab mounts | [`root`] |
 //! | a walk shows entries; a sink says what it wants of each | [`stratum`] |
 //! | collectors turn single files into facts, by decoders without policy | [`collect`], [`mod@format`] |
 //! | facts of all strata are squashed, followed up, and assembled | [`collect`] |
@@ -45,6 +46,7 @@ pub mod limits;
 pub mod model;
 pub mod render;
 pub mod report;
+pub mod root;
 pub mod scan;
 pub mod source;
 pub mod standard;

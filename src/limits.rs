@@ -106,6 +106,7 @@ limits! {
     follow_ups = 100_000, "files", "files of one image that links lead to and that are read a second time";
     apk_line_bytes = MIB, "bytes", "one line of an apk database or index: eight times what apk itself reads";
     records = 200_000, "records", "records of one package database or changelog";
+    fstab_bytes = MIB, "bytes", "one fstab: those of real systems have a few lines";
     os_release_bytes = MIB, "bytes", "one os-release file";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";

@@ -160,6 +160,15 @@ pub struct DirEntry<'a> {
     pub node: NodeId,
 }
 
+/// How a subvolume is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subvolume<'a> {
+    /// By its path from the top of the file system, with or without leading slash.
+    Path(&'a [u8]),
+    /// By its id.
+    Id(u64),
+}
+
 /// What of nodes will be needed next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -204,6 +213,14 @@ pub trait FileTree: Send + Sync {
 
     /// The root directory.
     fn root(&self) -> NodeId;
+
+    /// The root of a subvolume, for file systems that have them (btrfs).
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name, `Unsupported` if the file system has no subvolumes.
+    fn subvolume(&self, _chosen: Subvolume<'_>) -> Result<NodeId> {
+        Err(Error::unsupported(format!("subvolumes of {}", self.identity().kind)))
+    }
 
     /// What a node is.
     ///
