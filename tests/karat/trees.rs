@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use karat::bytes::{HostFile, ReadAt};
-use karat::error::Result;
+use karat::collect::fact::Needs;
+use karat::collect::{assemble, follow_up, gather, squash};
+use karat::error::{Error, Result};
 use karat::limits::Limits;
 use karat::model::{Gap, ImagePath, StratumId};
+use karat::root;
 use karat::source::DirectoryStratum;
-use karat::stratum::{Entry, Node, Request, Scope, Sink, Stratum as _, Want};
+use karat::stratum::{Entry, Node, Request, Scope, Sink, Stratum, Want};
 use karat::tree::{BlockCache, Ext, FileTree, FsKind, Mount, TreeStratum};
 use tempfile::TempDir;
 
@@ -567,4 +570,146 @@ fn println_gaps(name: &str, shown: &Shown) {
 #[allow(clippy::print_stderr, reason = "seen with --nocapture, by who compares with e2fsck")]
 fn println_line(line: &str) {
     eprintln!("{line}");
+}
+
+/// What an inventory says of a stratum, and in what it found gaps.
+fn inventory_of(stratum: &dyn Stratum) -> (String, Vec<Gap>) {
+    let limits = Limits::default();
+    let needs = Needs::OS_PACKAGES | Needs::HISTORY;
+    let collectors = crate::memory::serving(needs);
+    let mut places: Vec<ImagePath> =
+        collectors.iter().flat_map(|c| c.places()).map(|place| ImagePath::from(*place)).collect();
+    places.sort();
+    places.dedup();
+    let facts = gather(stratum, Scope::Only(&places), &collectors, &limits).unwrap();
+    let mut squashed = squash(vec![facts]);
+    follow_up(&mut squashed, &[stratum], &collectors, &limits, &());
+    let assembled = assemble(&squashed, needs);
+    (serde_json::to_string(&assembled.system).unwrap(), assembled.gaps)
+}
+
+/// A whole root file system on ext4 gives the inventory of its directory. `KARAT_BIG_ROOT` names a larger one.
+#[test]
+fn a_root_on_a_volume_gives_the_inventory_of_its_directory() {
+    if !has_tool("mke2fs") {
+        return;
+    }
+    let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/production/debian-12");
+    let big = std::env::var_os("KARAT_BIG_ROOT").map(PathBuf::from);
+    for (root, size) in [(Some(small), "64M"), (big, "3G")] {
+        let Some(root) = root else { continue };
+        let folder = TempDir::new().unwrap();
+        let image = folder.path().join("image");
+        mke2fs(&image, &root, size, &["-b", "4096", "-O", "extents,64bit,flex_bg,metadata_csum,dir_index"]);
+        let wanted = inventory_of(&DirectoryStratum::new(&root, Arc::new(Limits::default())));
+        let started = std::time::Instant::now();
+        let stratum = whole(Arc::new(ext(&image)));
+        let found = inventory_of(&stratum);
+        let looked_up = started.elapsed();
+        assert!(found.0.contains("debian") && found.0.len() > 1000);
+        assert!(found.0 == wanted.0, "{}", root.display());
+        assert_eq!(found.1, wanted.1);
+        let started = std::time::Instant::now();
+        let shown = visit(&stratum, Scope::All, Want::No, false).unwrap();
+        println_line(&format!(
+            "{}: looked up in {looked_up:?}, {} entries walked in {:?}",
+            root.display(),
+            shown.entries.len(),
+            started.elapsed()
+        ));
+        assert_eq!(shown.gaps, []);
+    }
+}
+
+/// A volume as a partition table would tell of it.
+fn volume(number: u32, tree: Result<Arc<dyn FileTree>>) -> root::Volume {
+    root::Volume {
+        place: format!("partition {number}"),
+        number: Some(number),
+        is_disk: false,
+        part_uuid: Some(format!("0000-{number:02}")),
+        part_label: Some(format!("part {number}")),
+        logical: (number == 4).then(|| ("vg-0".to_owned(), "log".to_owned())),
+        tree,
+    }
+}
+
+#[test]
+fn systems_are_found_with_all_that_they_mount() {
+    if !has_tool("mke2fs") {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let make = |name: &str, label: &str, files: &[(&str, &str)]| -> Arc<dyn FileTree> {
+        let directory = folder.path().join(name);
+        for (path, content) in files {
+            fs::create_dir_all(directory.join(path).parent().unwrap()).unwrap();
+            match content.strip_prefix("-> ") {
+                Some(target) => symlink(target, directory.join(path)).unwrap(),
+                None => fs::write(directory.join(path), content).unwrap(),
+            }
+        }
+        let image = folder.path().join(format!("{name}.img"));
+        mke2fs(&image, &directory, "2M", &["-b", "1024", "-L", label]);
+        Arc::new(ext(&image))
+    };
+    let fstab = "LABEL=root / ext4 defaults 0 1\nPARTUUID=0000-02 /usr ext4 ro 0 2\n\
+        /dev/mapper/vg--0-log /logs ext4 defaults 0 2\n/dev/sda3 /var auto defaults 0 2\n\
+        UUID=none /opt ext4 defaults 0 2\nLABEL=data /srv/data ext4 nofail 0 2\nhost:/x /home nfs defaults 0 0\n\
+        PARTLABEL=part\\0405 /usr/local ext4 defaults\n/var/cache /usr/cache none bind 0 0\n\
+        tmpfs /tmp tmpfs\n/dev/sda9 none swap sw\n";
+    let mounted: Vec<(&str, &str)> = vec![
+        ("etc/fstab", fstab),
+        ("etc/os-release", "-> ../usr/lib/os-release"),
+        ("logs", "-> var/log"),
+        ("usr/x", ""),
+    ];
+    let broken = || Err(Error::unsupported("a LUKS volume"));
+    let volumes = [
+        volume(1, Ok(make("root", "root", &mounted))),
+        volume(2, Ok(make("usr", "usr", &[("lib/os-release", "ID=debian\n"), ("local/y", "")]))),
+        volume(3, Ok(make("var", "var", &[("lib/dpkg/status", ""), ("cache/apt/z", "")]))),
+        volume(4, Ok(make("log", "log", &[("syslog", "")]))),
+        volume(5, broken()),
+        volume(6, Ok(make("second", "b", &[("etc/os-release", "ID=alpine\n")]))),
+        volume(7, Ok(make("home", "home", &[("user/file", "")]))),
+    ];
+    let systems = root::systems(&volumes, &Limits::default());
+    let [first, second] = &systems[..] else { panic!("{} systems", systems.len()) };
+    let points: Vec<String> =
+        first.mounts.iter().map(|mount| format!("{} {}", mount.path, mount.place)).collect();
+    assert_eq!(
+        points,
+        [
+            "/ partition 1",
+            "/usr partition 2",
+            "/var/log partition 4",
+            "/var partition 3",
+            "/usr/cache partition 3",
+        ]
+    );
+    assert_eq!(first.uses.iter().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    let gaps: Vec<String> =
+        first.gaps.iter().map(|gap| format!("{} {} {}", gap.place, gap.required, gap.reason)).collect();
+    assert_eq!(
+        gaps,
+        [
+            "/opt true not found: the volume that fstab names UUID=none",
+            "/home false mounted from elsewhere (nfs)",
+            "/srv/data false not found: the volume that fstab names LABEL=data",
+            "/usr/local true partition 5: not read by this version: a LUKS volume",
+        ]
+    );
+    assert_eq!((second.volume, second.mounts.len(), second.gaps.len()), (5, 1, 0));
+    let stratum = stratum(first.mounts.clone());
+    let names = visit(&stratum, Scope::All, Want::No, false).unwrap().names();
+    for name in [
+        "/usr/lib/os-release file",
+        "/var/lib/dpkg/status file",
+        "/var/log/syslog file",
+        "/usr/cache/apt/z file",
+    ] {
+        assert!(names.iter().any(|shown| shown == name), "{name}: {names:?}");
+    }
+    assert!(!names.iter().any(|shown| shown == "/usr/x file"), "{names:?}");
 }
