@@ -134,7 +134,7 @@ impl Core {
             false => usize::from(fields.le16(at.saturating_add(6))?),
         };
         let least = if inode == 0 { 8 } else { name_len.saturating_add(8).next_multiple_of(4) };
-        if len < least.max(8) || len > left || len % 4 != 0 {
+        if len < least.max(8) || len > left || !len.is_multiple_of(4) {
             let allowed = format!("a multiple of 4 from {} to {left}", least.max(8));
             return Err(fields.wrong("rec_len", at.saturating_add(4), len.to_string(), allowed));
         }

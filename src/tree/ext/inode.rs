@@ -172,7 +172,7 @@ impl Core {
         if self.superblock.checksums() == Checksums::All {
             check_sum(fields, seed, extra)?;
         }
-        if attributes > len || extra % 4 != 0 {
+        if attributes > len || !extra.is_multiple_of(4) {
             let most = len.saturating_sub(OLD_BYTES);
             return Err(fields.wrong(
                 "extra_isize",
