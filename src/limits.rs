@@ -97,6 +97,9 @@ limits! {
     path_bytes = 64 * KIB, "bytes", "one path: sixteen times what Linux allows";
     path_depth = 4096, "levels", "directories above one file";
     tar_extension_bytes = MIB, "bytes", "one PAX or GNU extension header of a tar member";
+    directory_bytes = GIB, "bytes", "the blocks of one directory of a file system: ten million names have less";
+    file_extents = 4_000_000, "extents", "of one file: each costs 32 bytes of memory, and a file of 16 GB has no more in blocks of 4 KiB";
+    xfs_log_bytes = 256 * MIB, "bytes", "what an XFS log holds that was not written back, which is replayed in memory: logs have a size up to 2 GB, and are written back long before they are full";
     link_hops = 40, "links", "symbolic links followed to resolve one path, as in Linux";
     spool_file_bytes = 8 * GIB, "bytes", "one file of an image that has to be read at random out of a stream";
     spool_resident_file_bytes = 8 * MIB, "bytes", "one spooled file in memory; larger ones go to an unlinked temporary file";

@@ -31,10 +31,12 @@ mod ext;
 mod extents;
 mod fields;
 mod mounted;
+mod xfs;
 
 pub use cache::{BlockCache, CachedReader};
 pub use ext::Ext;
 pub use mounted::{Mount, TreeStratum};
+pub use xfs::Xfs;
 
 /// The file systems that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
