@@ -81,7 +81,8 @@ impl Xfs {
             block_bytes: superblock.block_bytes,
         };
         let metadata = Metadata { reader, superblock, overlay };
-        Directory::read(&metadata, &limits, metadata.superblock.root).map_err(|error| error.at("root directory"))?;
+        Directory::read(&metadata, &limits, metadata.superblock.root)
+            .map_err(|error| error.at("root directory"))?;
         Ok(Xfs { metadata, limits, identity, doubts })
     }
 
@@ -173,8 +174,7 @@ impl FileTree for Xfs {
                 directory::prefetch(&self.metadata, &ranges, NAMES_AHEAD);
             }
             Need::Content(most) => {
-                let ranges: Vec<_> =
-                    nodes.iter().flat_map(|node| self.content_ranges(*node, most)).collect();
+                let ranges: Vec<_> = nodes.iter().flat_map(|node| self.content_ranges(*node, most)).collect();
                 reader.content().prefetch(&ranges);
             }
         }

@@ -72,8 +72,14 @@ impl<'a> Directory<'a> {
     pub(super) fn read(metadata: &'a Metadata, limits: &'a Limits, number: u64) -> Result<Self> {
         let inode = Inode::read(metadata, number)?;
         if inode.meta.kind != crate::tree::NodeKind::Directory {
-            return Err(Error::malformed("XFS inode", "mode", None, format!("{:?}", inode.meta.kind), "a directory")
-                .at(format!("inode {number}")));
+            return Err(Error::malformed(
+                "XFS inode",
+                "mode",
+                None,
+                format!("{:?}", inode.meta.kind),
+                "a directory",
+            )
+            .at(format!("inode {number}")));
         }
         let mapping = match inode.format {
             Fork::Local => Mapping::default(),
@@ -126,6 +132,9 @@ impl<'a> Directory<'a> {
     /// # Errors
     /// What keeps it from being found.
     pub(super) fn lookup(&self, name: &[u8]) -> Result<Option<u64>> {
+        if matches!(name, b"" | b"." | b"..") {
+            return Ok(None);
+        }
         if self.inode.format != Fork::Local && !self.is_one_block() && !self.metadata.superblock.is_ascii_ci {
             // An index that is damaged is no reason not to find the name.
             if let Ok(found) = self.lookup_by_hash(name) {
@@ -325,7 +334,9 @@ impl<'a> Directory<'a> {
                 seen.remove(&first);
                 return match above {
                     None | Some(1) => Ok(Some(first)),
-                    Some(level) => Err(fields.malformed("level", 8, "a leaf", format!("below level {level}"))),
+                    Some(level) => {
+                        Err(fields.malformed("level", 8, "a leaf", format!("below level {level}")))
+                    }
                 };
             }
             let at: usize = if self.metadata.superblock.is_v5 { 56 } else { 12 };
@@ -353,8 +364,7 @@ impl<'a> Directory<'a> {
         }
         let magic = fields.be16(8)?;
         let is_v5 = self.metadata.superblock.is_v5;
-        let (leaves, node) =
-            if is_v5 { (LEAF_MAGICS_V5, NODE_MAGIC_V5) } else { (LEAF_MAGICS, NODE_MAGIC) };
+        let (leaves, node) = if is_v5 { (LEAF_MAGICS_V5, NODE_MAGIC_V5) } else { (LEAF_MAGICS, NODE_MAGIC) };
         if !leaves.contains(&magic) && magic != node {
             return Err(fields.malformed("magic", 8, format!("{magic:#x}"), "a leaf or node"));
         }
@@ -434,7 +444,8 @@ fn free_len(fields: &Fields<'_>, at: usize, end: usize) -> Result<usize> {
 
 /// A name that a path can have.
 fn checked<'a>(fields: &Fields<'_>, at: usize, name: &'a [u8], inode: u64) -> Result<Name<'a>> {
-    let is_bad = name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0);
+    let is_bad =
+        name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0);
     match is_bad {
         true => Err(fields.malformed("name", at, quoted(name), "no `/`, no NUL, neither `.` nor `..`")),
         false => Ok(Name { bytes: name, inode }),

@@ -169,7 +169,13 @@ impl Descent<'_> {
     fn block(&mut self, offset: u64, level: u16, mapping: &mut Mapping) -> Result<()> {
         let superblock = &self.metadata.superblock;
         if !self.seen.insert(offset) {
-            return Err(Error::malformed(NODE, "pointer", offset, "a block that was read", "each block once"));
+            return Err(Error::malformed(
+                NODE,
+                "pointer",
+                offset,
+                "a block that was read",
+                "each block once",
+            ));
         }
         // The fullest tree has a block a record, and above it at most as many again.
         let most = self.count.saturating_mul(2).saturating_add(1);
@@ -223,7 +229,12 @@ pub(super) fn find(extents: &[Extent], block: u64) -> std::result::Result<Extent
 ///
 /// # Errors
 /// `Malformed` if one is in a hole or was never written.
-pub(super) fn pieces(extents: &[Extent], first: u64, count: u64, block_bytes: u64) -> Result<Vec<(u64, u64)>> {
+pub(super) fn pieces(
+    extents: &[Extent],
+    first: u64,
+    count: u64,
+    block_bytes: u64,
+) -> Result<Vec<(u64, u64)>> {
     let mut pieces: Vec<(u64, u64)> = Vec::new();
     let end = first.saturating_add(count);
     let mut at = first;

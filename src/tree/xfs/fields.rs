@@ -87,8 +87,12 @@ impl<'a> Fields<'a> {
         let computed = crc32c::crc32c_append(blank, self.bytes.get(after..).unwrap_or_default());
         match stored == computed {
             true => Ok(()),
-            false => Err(self
-                .malformed("checksum", at, format!("{stored:#010x}"), format!("{computed:#010x}, as computed"))),
+            false => Err(self.malformed(
+                "checksum",
+                at,
+                format!("{stored:#010x}"),
+                format!("{computed:#010x}, as computed"),
+            )),
         }
     }
 }

@@ -196,7 +196,12 @@ impl<'a> Log<'a> {
         } else if first == last.saturating_add(1) {
             (self.first(|cycle| cycle == last)?, last)
         } else {
-            return Err(self.wrong(0, "cycle", format!("{first}, and {last} at its end"), "one less at the end"));
+            return Err(self.wrong(
+                0,
+                "cycle",
+                format!("{first}, and {last} at its end"),
+                "one less at the end",
+            ));
         };
         // Buffers are written side by side: blocks before the head may still have the old cycle.
         let near = BUFFERS.saturating_mul(BUFFER_BYTES).checked_div(SECTOR).unwrap_or(0).min(self.blocks);
@@ -354,7 +359,10 @@ impl<'a> Log<'a> {
             let (part, place) = (index.checked_div(CYCLES), index.checked_rem(CYCLES));
             let (part, place) = (part.unwrap_or(0), place.unwrap_or(0));
             let start: usize = if part == 0 { 44 } else { 4 };
-            let at = part.saturating_mul(len(SECTOR)).saturating_add(start).saturating_add(place.saturating_mul(4));
+            let at = part
+                .saturating_mul(len(SECTOR))
+                .saturating_add(start)
+                .saturating_add(place.saturating_mul(4));
             let kept = Fields::new(&header.bytes, FORMAT, self.offset(header.block)).slice(at, 4)?;
             let (cycle, _) = block.split_at_mut(4);
             cycle.copy_from_slice(kept);

@@ -63,9 +63,33 @@ const DATA_DEVICE: u32 = 0x010;
 
 /// Fields of an inode's core whose bytes the log has in the order of the host: offset and size.
 const CORE_FIELDS: [(usize, usize); 27] = [
-    (0, 2), (2, 2), (8, 4), (12, 4), (16, 4), (20, 2), (22, 2), (24, 8), (32, 8), (40, 8), (48, 8), (56, 8),
-    (64, 8), (72, 4), (76, 4), (80, 2), (84, 4), (88, 2), (90, 2), (92, 4), (96, 4), (104, 8), (112, 8),
-    (120, 8), (128, 4), (144, 8), (152, 8),
+    (0, 2),
+    (2, 2),
+    (8, 4),
+    (12, 4),
+    (16, 4),
+    (20, 2),
+    (22, 2),
+    (24, 8),
+    (32, 8),
+    (40, 8),
+    (48, 8),
+    (56, 8),
+    (64, 8),
+    (72, 4),
+    (76, 4),
+    (80, 2),
+    (84, 4),
+    (88, 2),
+    (90, 2),
+    (92, 4),
+    (96, 4),
+    (104, 8),
+    (112, 8),
+    (120, 8),
+    (128, 4),
+    (144, 8),
+    (152, 8),
 ];
 
 /// One thing that a transaction changed.
@@ -96,10 +120,12 @@ pub(super) fn replay(reader: &CachedReader, superblock: &Superblock, limits: &Li
     if records.is_empty() {
         return Ok(Overlay::new());
     }
-    let replayed = transactions(&records)
-        .and_then(|transactions| Replay::new(volume, superblock).run(&transactions));
+    let replayed =
+        transactions(&records).and_then(|transactions| Replay::new(volume, superblock).run(&transactions));
     replayed.map_err(|error| {
-        error.hint("the file system was not unmounted; mount and unmount a copy of the disk to write the log back")
+        error.hint(
+            "the file system was not unmounted; mount and unmount a copy of the disk to write the log back",
+        )
     })
 }
 
@@ -465,11 +491,9 @@ impl<'a> Replay<'a> {
         for (at, width) in CORE_FIELDS {
             let end = at.saturating_add(width);
             // Before version 3 there is a count of writes in the last two bytes of what is one field since.
-            let parts = if !self.superblock.is_v5 && at == 24 { vec![30..32] } else { vec![at..end] };
-            for part in parts {
-                if let Some(bytes) = core.get_mut(part) {
-                    bytes.reverse();
-                }
+            let part = if !self.superblock.is_v5 && at == 24 { 30..32 } else { at..end };
+            if let Some(bytes) = core.get_mut(part) {
+                bytes.reverse();
             }
         }
         let fields = Fields::new(&core, ITEM, 0);

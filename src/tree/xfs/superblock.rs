@@ -18,7 +18,7 @@
 
 use std::ops::Range;
 
-use super::fields::{Fields, len};
+use super::fields::Fields;
 use crate::error::{Error, Result};
 
 pub(super) const MAGIC: u32 = u32::from_be_bytes(*b"XFSB");
@@ -104,10 +104,17 @@ impl Superblock {
         }
         let features2 = if version & VERSION_MORE != 0 { fields.be32(200)? } else { 0 };
         if !is_v5 && features2 & VERSION2_CRC != 0 {
-            return Err(fields.malformed("features2", 200, format!("{features2:#x}"), "no checksums in version 4"));
+            return Err(fields.malformed(
+                "features2",
+                200,
+                format!("{features2:#x}"),
+                "no checksums in version 4",
+            ));
         }
         if fields.u8(126)? != 0 {
-            return Err(Error::unsupported("XFS that `mkfs.xfs` or a copy did not finish (inprogress is set)"));
+            return Err(Error::unsupported(
+                "XFS that `mkfs.xfs` or a copy did not finish (inprogress is set)",
+            ));
         }
         let sector_bytes = power_of_two(&fields, "sectsize", 102, fields.be16(102)?.into(), &(512..32_769))?;
         let incompat = if is_v5 { fields.be32(216)? } else { 0 };
@@ -124,7 +131,12 @@ impl Superblock {
         let inode_bytes = power_of_two(&fields, "inodesize", 104, fields.be16(104)?.into(), &(256..2_049))?;
         if inode_bytes > block_bytes || sector_bytes > block_bytes {
             let found = format!("inodes of {inode_bytes}, sectors of {sector_bytes} bytes");
-            return Err(fields.malformed("blocksize", 4, format!("{block_bytes}; {found}"), "no less than these"));
+            return Err(fields.malformed(
+                "blocksize",
+                4,
+                format!("{block_bytes}; {found}"),
+                "no less than these",
+            ));
         }
         let label: Vec<u8> = fields.slice(108, 12)?.iter().copied().take_while(|byte| *byte != 0).collect();
         let this = Superblock {
@@ -239,11 +251,6 @@ impl Superblock {
     pub(super) fn directory_block_blocks(&self) -> u64 {
         u64::from(self.directory_block_bytes.checked_div(self.block_bytes).unwrap_or(1)).max(1)
     }
-
-    /// Bytes of a block, in memory.
-    pub(super) fn block_len(&self) -> usize {
-        len(self.block_bytes)
-    }
 }
 
 /// Checks the checksum of the superblock's sector.
@@ -300,7 +307,8 @@ fn check_features(incompat: u32) -> Result<()> {
             .hint("run `xfs_repair` on a copy of the disk"));
     }
     let known = INCOMPAT.iter().enumerate().filter(|(_, (_, is_read))| *is_read);
-    let known = known.filter_map(|(bit, _)| 1_u32.checked_shl(u32::try_from(bit).ok()?)).fold(0, |a, b| a | b);
+    let known =
+        known.filter_map(|(bit, _)| 1_u32.checked_shl(u32::try_from(bit).ok()?)).fold(0, |a, b| a | b);
     let unknown = incompat & !known;
     match unknown {
         0 => Ok(()),

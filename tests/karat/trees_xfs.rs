@@ -1,0 +1,361 @@
+//! XFS: file systems that mkfs.xfs and the kernel wrote show what the kernel shows, and broken ones are refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use karat::bytes::ReadAt;
+use karat::limits::Limits;
+use karat::model::ImagePath;
+use karat::tree::{BlockCache, FileTree, NodeId, NodeKind, Xfs};
+use karat::{Error, Result};
+use sha2::{Digest, Sha256};
+
+const CLEAN: [&str; 6] = ["v5-4k", "v5-1k", "v5-nrext64", "v4-4k", "v4-512", "ci"];
+const DIRTY: [&str; 2] = ["dirty-v5", "dirty-v5-1k"];
+const PAGE: usize = 4096;
+
+/// Breaks a disk.
+type Change<'a> = &'a dyn Fn(&mut Sparse);
+
+/// A disk of which only pages with something in them are in memory; counts what is read.
+#[derive(Clone)]
+struct Sparse {
+    pages: BTreeMap<u64, Vec<u8>>,
+    size_bytes: u64,
+    read: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+fn unpacked(name: &str) -> Box<dyn Read> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/xfs").join(name);
+    let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut stream = zstd::stream::read::Decoder::new(file).unwrap();
+    stream.window_log_max(27).unwrap();
+    Box::new(stream)
+}
+
+impl Sparse {
+    fn fixture(name: &str) -> Self {
+        let mut stream = unpacked(&format!("{name}.img.zst"));
+        let mut this = Sparse { pages: BTreeMap::new(), size_bytes: 0, read: Arc::default() };
+        let mut page = vec![0; PAGE];
+        while stream.read_exact(&mut page).is_ok() {
+            if page.iter().any(|byte| *byte != 0) {
+                this.pages.insert(this.size_bytes / PAGE as u64, page.clone());
+            }
+            this.size_bytes += PAGE as u64;
+        }
+        this
+    }
+
+    fn change(&mut self, at: u64, change: impl FnOnce(&mut u8)) {
+        let page = self.pages.entry(at / PAGE as u64).or_insert_with(|| vec![0; PAGE]);
+        change(&mut page[at as usize % PAGE]);
+    }
+
+    fn open(self) -> Result<Xfs> {
+        let limits = Arc::new(Limits::default());
+        Xfs::open(BlockCache::new(&limits).reader(Arc::new(self)), limits)
+    }
+}
+
+impl ReadAt for Sparse {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        if offset.checked_add(dst.len() as u64).is_none_or(|end| end > self.size_bytes) {
+            return Err(Error::malformed("disk", "range", offset, "past its end", "inside"));
+        }
+        let mut read = self.read.lock().unwrap();
+        let mut done = 0;
+        while done < dst.len() {
+            let at = offset + done as u64;
+            let inside = at as usize % PAGE;
+            let taken = (PAGE - inside).min(dst.len() - done);
+            let part = &mut dst[done..done + taken];
+            match self.pages.get(&(at / PAGE as u64)) {
+                Some(page) => part.copy_from_slice(&page[inside..inside + taken]),
+                None => part.fill(0),
+            }
+            read.insert(at / PAGE as u64);
+            done += taken;
+        }
+        Ok(())
+    }
+}
+
+/// What a mount shows: rows by path.
+fn truth(name: &str) -> BTreeMap<Vec<u8>, String> {
+    let mut all = Vec::new();
+    unpacked(&format!("{name}.tsv.zst")).read_to_end(&mut all).unwrap();
+    let rows = all.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
+    rows.map(|row| {
+        let at = row.iter().rposition(|byte| *byte == b'\t').unwrap();
+        (row[at + 1..].to_vec(), String::from_utf8_lossy(&row[..at]).into_owned())
+    })
+    .collect()
+}
+
+fn sha256(content: &dyn ReadAt) -> Result<String> {
+    let mut bytes = vec![0; content.size_bytes() as usize];
+    content.read_exact_at(0, &mut bytes)?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What is at a node, as a row of the truth says it.
+fn row(tree: &Xfs, node: NodeId) -> Result<String> {
+    let meta = tree.meta(node)?;
+    let (kind, size, content) = match meta.kind {
+        NodeKind::Directory => ("directory", 0, String::new()),
+        NodeKind::Special => ("special", 0, String::new()),
+        NodeKind::Symlink => {
+            let target = tree.read_link(node)?;
+            ("symlink", target.len() as u64, String::from_utf8_lossy(&target).into_owned())
+        }
+        NodeKind::File if meta.size_bytes > 64 << 20 => ("file", meta.size_bytes, "large".to_owned()),
+        NodeKind::File => ("file", meta.size_bytes, sha256(&*tree.open(node)?)?),
+    };
+    Ok(format!("{kind}\t{:o}\t{size}\t{content}", meta.mode))
+}
+
+/// All below a directory, and what could not be read.
+fn walk(tree: &Xfs) -> (BTreeMap<Vec<u8>, String>, Vec<Error>) {
+    let (mut rows, mut errors) = (BTreeMap::new(), Vec::new());
+    let mut known = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(Vec::new(), tree.root())];
+    while let Some((path, node)) = open.pop() {
+        if !seen.insert(node) {
+            continue;
+        }
+        let mut names = Vec::new();
+        let read = tree.read_dir(node, &mut |entry| {
+            names.push((entry.name.to_vec(), entry.node));
+            Ok(())
+        });
+        errors.extend(read.err());
+        for (name, node) in names {
+            let below = [&path[..], if path.is_empty() { b"" } else { b"/" }, &name].concat();
+            match known.entry(node).or_insert_with(|| row(tree, node)) {
+                Ok(row) => {
+                    if row.starts_with("directory") {
+                        open.push((below.clone(), node));
+                    }
+                    rows.insert(below, row.clone());
+                }
+                Err(error) => errors.push(error.clone()),
+            }
+        }
+    }
+    (rows, errors)
+}
+
+fn assert_same(found: &BTreeMap<Vec<u8>, String>, expected: &BTreeMap<Vec<u8>, String>, name: &str) {
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let missing: Vec<_> =
+        expected.keys().filter(|path| !found.contains_key(*path)).map(|p| text(p)).collect();
+    let surplus: Vec<_> =
+        found.keys().filter(|path| !expected.contains_key(*path)).map(|p| text(p)).collect();
+    assert_eq!((&missing[..], &surplus[..]), (&[][..], &[][..]), "{name}: missing, surplus");
+    for (path, row) in expected {
+        assert_eq!(found.get(path), Some(row), "{name}: {}", text(path));
+    }
+}
+
+fn doubts(tree: &Xfs) -> Vec<String> {
+    tree.doubts().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn file_systems_show_what_the_kernel_shows() {
+    for name in CLEAN {
+        let tree = Sparse::fixture(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(doubts(&tree), Vec::<String>::new(), "{name}");
+        let (found, errors) = walk(&tree);
+        assert_eq!(
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            Vec::<String>::new(),
+            "{name}"
+        );
+        assert_same(&found, &truth(name), name);
+    }
+}
+
+#[test]
+fn a_dirty_log_is_replayed() {
+    for name in DIRTY {
+        let tree = Sparse::fixture(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(doubts(&tree), Vec::<String>::new(), "{name}");
+        let (found, errors) = walk(&tree);
+        assert_eq!(
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            Vec::<String>::new(),
+            "{name}"
+        );
+        assert_same(&found, &truth(name), name);
+    }
+}
+
+#[test]
+fn every_name_is_found_by_looking_it_up_and_no_other() {
+    for name in CLEAN {
+        let tree = Sparse::fixture(name).open().unwrap();
+        let mut directories = BTreeMap::from([(Vec::new(), tree.root())]);
+        for (path, row) in truth(name) {
+            let slash = path.iter().rposition(|byte| *byte == b'/');
+            let (above, last) = slash.map_or((&[][..], &path[..]), |at| (&path[..at], &path[at + 1..]));
+            let node = tree.lookup(directories[above], last).unwrap();
+            let node = node.unwrap_or_else(|| panic!("{name}: {}", String::from_utf8_lossy(&path)));
+            if row.starts_with("directory") {
+                directories.insert(path.clone(), node);
+            }
+        }
+        for directory in directories.values() {
+            for absent in [&b"a-name-of-some-length-99999"[..], b"", b"absent", b".", b"..", &[b'x'; 255]] {
+                assert_eq!(tree.lookup(*directory, absent).unwrap(), None, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_leads_to_a_name_without_reading_the_directory() {
+    let disk = Sparse::fixture("v5-4k");
+    let read = Arc::clone(&disk.read);
+    let tree = disk.open().unwrap();
+    let paths = [ImagePath::new("usr/lib/os-release"), ImagePath::new("many/a/a-name-of-some-length-00777")];
+    let reached = tree.lookup_many(tree.root(), &paths);
+    assert_eq!(reached.iter().map(|r| r.steps.len()).collect::<Vec<_>>(), [3, 3]);
+    // In blocks of 64 KiB, as the cache fetches them.
+    let blocks: BTreeSet<_> = read.lock().unwrap().iter().map(|page| page / 16).collect();
+    assert!(blocks.len() <= 24, "{} blocks of 64 KiB were read", blocks.len());
+}
+
+#[test]
+fn it_says_how_it_calls_itself() {
+    let tree = Sparse::fixture("v5-4k").open().unwrap();
+    let identity = tree.identity();
+    assert_eq!(identity.uuid.as_deref(), Some("0f1e2d3c-4b5a-4697-8877-665544332211"));
+    assert_eq!((&identity.label[..], identity.block_bytes), (&b"fixture"[..], 4096));
+    assert_eq!(identity.size_bytes, 320 << 20);
+}
+
+#[test]
+fn names_ignore_case_where_the_file_system_does() {
+    let tree = Sparse::fixture("ci").open().unwrap();
+    let etc = tree.lookup(tree.root(), b"ETC").unwrap().unwrap();
+    assert_eq!(tree.lookup(etc, b"Os-Release").unwrap(), tree.lookup(etc, b"os-release").unwrap());
+}
+
+#[test]
+fn a_log_that_cannot_be_replayed_is_a_doubt() {
+    // A byte of the newest records' content: they no longer have their checksum. Only what is torn at the head
+    // may be dropped silently.
+    let disk = Sparse::fixture("dirty-v5");
+    let magic = 0xfeed_babe_u32.to_be_bytes();
+    let sectors = disk.pages.iter().flat_map(|(page, bytes)| {
+        bytes.chunks(512).enumerate().map(move |(i, sector)| (page * 4096 + i as u64 * 512, sector))
+    });
+    let heads: Vec<u64> =
+        sectors.filter(|(_, sector)| sector.starts_with(&magic)).map(|(offset, _)| offset).collect();
+    assert!(heads.len() > 12, "{} records", heads.len());
+    let (mut told, mut stale) = (0, 0);
+    let expected = truth("dirty-v5");
+    for head in &heads {
+        let mut broken = disk.clone();
+        broken.change(head + 512 + 100, |byte| *byte ^= 0x10);
+        let Ok(tree) = broken.open() else { continue };
+        for doubt in doubts(&tree) {
+            assert!(doubt.starts_with("log: XFS log record: "), "{doubt}");
+            told += 1;
+        }
+        if told == 1 && stale == 0 {
+            stale = usize::from(walk(&tree).0 != expected);
+        }
+    }
+    assert_eq!(stale, 1, "what is on disk is older than the log");
+    assert!(told > 0, "of {} records", heads.len());
+}
+
+#[test]
+fn damaged_metadata_is_never_believed() {
+    for name in ["v5-4k", "v5-1k"] {
+        let disk = Sparse::fixture(name);
+        let expected = truth(name);
+        let (found, _) = walk(&disk.clone().open().unwrap());
+        assert_same(&found, &expected, name);
+        let pages: Vec<u64> = disk.read.lock().unwrap().iter().copied().collect();
+        let pages: Vec<u64> = pages.into_iter().filter(|page| disk.pages.contains_key(page)).collect();
+        // Each flip is either in what nobody reads, in a file's bytes, or an error.
+        for (turn, page) in pages.iter().enumerate().step_by(1 + pages.len() / 40) {
+            let mut broken = disk.clone();
+            let at = page * 4096 + (turn as u64 * 523) % 4096;
+            broken.change(at, |byte| *byte ^= 1 << (turn % 8));
+            let Ok(tree) = broken.open() else { continue };
+            let (found, errors) = walk(&tree);
+            for (path, row) in &found {
+                let expected = expected.get(path).map(String::as_str);
+                let is_content =
+                    row.starts_with("file") && expected.is_some_and(|row| row.starts_with("file"));
+                let same = expected == Some(row) || is_content;
+                assert!(same, "{name}: byte {at:#x}: {} is {row}", String::from_utf8_lossy(path));
+            }
+            let is_whole = found.len() == expected.len();
+            assert!(
+                is_whole || !errors.is_empty() || !tree.doubts().is_empty(),
+                "{name}: byte {at:#x}: silent"
+            );
+        }
+    }
+}
+
+#[test]
+fn any_damage_without_checksums_ends() {
+    for name in ["v4-512", "v4-4k"] {
+        let disk = Sparse::fixture(name);
+        let _ = walk(&disk.clone().open().unwrap());
+        let pages: Vec<u64> = disk.read.lock().unwrap().iter().copied().collect();
+        let pages: Vec<u64> = pages.into_iter().filter(|page| disk.pages.contains_key(page)).collect();
+        let mut seed: u64 = 7;
+        for _ in 0..60 {
+            let mut broken = disk.clone();
+            for _ in 0..20 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let page = pages[(seed >> 33) as usize % pages.len()];
+                let (at, value) = ((seed >> 20) % 4096, (seed >> 40) as u8);
+                broken.change(page * 4096 + at, |byte| *byte = value);
+            }
+            if let Ok(tree) = broken.open() {
+                walk(&tree);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_off_or_broken_superblock_is_refused_by_name() {
+    let disk = Sparse::fixture("v4-4k");
+    let refused = |change: Change| {
+        let mut broken = disk.clone();
+        change(&mut broken);
+        broken.open().err().map(|error| error.to_string())
+    };
+    let cases: [(&str, Change); 6] = [
+        ("XFS superblock: magic at byte 0x0", &|disk| disk.change(0, |byte| *byte = b'Y')),
+        ("XFS superblock: blocksize at byte 0x4", &|disk| disk.change(7, |byte| *byte = 1)),
+        ("XFS superblock: inopblog at byte 0x7b", &|disk| disk.change(123, |byte| *byte = 9)),
+        ("XFS superblock: dblocks at byte 0x8", &|disk| disk.size_bytes /= 2),
+        ("not read by this version: XFS that", &|disk| disk.change(126, |byte| *byte = 1)),
+        ("XFS superblock: rootino at byte 0x38", &|disk| disk.change(56, |byte| *byte = 0x7f)),
+    ];
+    for (expected, change) in cases {
+        let found = refused(change).unwrap_or_default();
+        assert!(found.starts_with(expected), "{expected}: {found}");
+    }
+    for len in [0, 1, 511, 512, 4095, 4096, 70_000] {
+        assert!(refused(&|disk| disk.size_bytes = len).is_some(), "{len} bytes");
+    }
+}
