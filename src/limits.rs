@@ -97,9 +97,6 @@ limits! {
     path_bytes = 64 * KIB, "bytes", "one path: sixteen times what Linux allows";
     path_depth = 4096, "levels", "directories above one file";
     tar_extension_bytes = MIB, "bytes", "one PAX or GNU extension header of a tar member";
-    directory_bytes = GIB, "bytes", "the blocks of one directory of a file system: ten million names have less";
-    file_extents = 4_000_000, "extents", "of one file: each costs 32 bytes of memory, and a file of 16 GB has no more in blocks of 4 KiB";
-    xfs_log_bytes = 256 * MIB, "bytes", "what an XFS log holds that was not written back, which is replayed in memory: logs have a size up to 2 GB, and are written back long before they are full";
     link_hops = 40, "links", "symbolic links followed to resolve one path, as in Linux";
     spool_file_bytes = 8 * GIB, "bytes", "one file of an image that has to be read at random out of a stream";
     spool_resident_file_bytes = 8 * MIB, "bytes", "one spooled file in memory; larger ones go to an unlinked temporary file";
@@ -146,9 +143,10 @@ limits! {
     blank_bytes = 64 * MIB, "bytes", "of each range of a disk in no volume, looked through for anything but zeros";
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     metadata_cache_bytes = 16 * MIB, "bytes", "file system metadata of one disk that is kept in memory, in blocks of 64 KiB: a walk comes back to a block soon or not at all";
-    file_extents = 1_000_000, "extents", "runs of one file, and blocks that say where they are: 24 MB of memory, and more than a file of 100 GB has on the worst disks";
+    file_extents = 1_000_000, "extents", "runs of one file, and blocks that say where they are: up to 32 MB of memory, and more than a file of 100 GB has on the worst disks";
     directory_bytes = GIB, "bytes", "the names of one directory: ten million of them";
     journal_blocks = 1 << 20, "blocks", "the journal of one file system: four times what mke2fs makes by itself";
+    xfs_log_bytes = 256 * MIB, "bytes", "what an XFS log holds that was not written back, which is replayed in memory: logs have a size up to 2 GB, and are written back long before they are full";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 
