@@ -51,8 +51,8 @@ pub mod scan;
 pub mod source;
 pub mod standard;
 pub mod stratum;
-pub mod volume;
 pub mod tree;
+pub mod volume;
 
 pub use baseline::Baseline;
 pub use compare::Comparison;

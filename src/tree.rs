@@ -18,7 +18,6 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use crate::bytes::ReadAt;
@@ -38,50 +37,7 @@ pub use ext::Ext;
 pub use mounted::{Mount, TreeStratum};
 pub use xfs::Xfs;
 
-/// The file systems that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum FsKind {
-    Ext2,
-    Ext3,
-    Ext4,
-    Xfs,
-    Btrfs,
-    Squashfs,
-    Erofs,
-    Iso9660,
-    Fat12,
-    Fat16,
-    Fat32,
-    ExFat,
-}
-
-impl FsKind {
-    /// As mount(8) and fstab name it, but FAT with its width.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            FsKind::Ext2 => "ext2",
-            FsKind::Ext3 => "ext3",
-            FsKind::Ext4 => "ext4",
-            FsKind::Xfs => "xfs",
-            FsKind::Btrfs => "btrfs",
-            FsKind::Squashfs => "squashfs",
-            FsKind::Erofs => "erofs",
-            FsKind::Iso9660 => "iso9660",
-            FsKind::Fat12 => "fat12",
-            FsKind::Fat16 => "fat16",
-            FsKind::Fat32 => "fat32",
-            FsKind::ExFat => "exfat",
-        }
-    }
-}
-
-impl fmt::Display for FsKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use crate::volume::FsKind;
 
 /// How a file system calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

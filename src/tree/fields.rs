@@ -1,5 +1,6 @@
 //! Fixed fields of an on-disk structure: every read is checked, and says which structure was cut off.
 
+use super::crc32c::crc32c;
 use crate::bytes::size_of_len;
 use crate::error::{Error, Result};
 
@@ -57,6 +58,10 @@ impl<'a> Fields<'a> {
         self.array(at).map(u32::from_le_bytes)
     }
 
+    pub(super) fn le64(&self, at: usize) -> Result<u64> {
+        self.array(at).map(u64::from_le_bytes)
+    }
+
     pub(super) fn be16(&self, at: usize) -> Result<u16> {
         self.array(at).map(u16::from_be_bytes)
     }
@@ -64,6 +69,37 @@ impl<'a> Fields<'a> {
     pub(super) fn be32(&self, at: usize) -> Result<u32> {
         self.array(at).map(u32::from_be_bytes)
     }
+
+    pub(super) fn be64(&self, at: usize) -> Result<u64> {
+        self.array(at).map(u64::from_be_bytes)
+    }
+
+    /// Checks a magic number.
+    pub(super) fn expect_magic(&self, at: usize, found: u32, allowed: u32) -> Result<()> {
+        match found == allowed {
+            true => Ok(()),
+            false => Err(self.wrong("magic", at, format!("{found:#x}"), format!("{allowed:#x}"))),
+        }
+    }
+
+    /// Checks the CRC-32C of the whole structure, which is stored little-endian at `at` and counts as zero in it.
+    pub(super) fn check_crc(&self, at: usize) -> Result<()> {
+        let stored = self.le32(at)?;
+        let blank = crc32c(crc32c(!0, self.slice(0, at)?), &[0; 4]);
+        let computed = !crc32c(blank, self.bytes.get(at.saturating_add(4)..).unwrap_or_default());
+        match stored == computed {
+            true => Ok(()),
+            false => {
+                let found = format!("{stored:#010x}");
+                Err(self.wrong("checksum", at, found, format!("{computed:#010x}, as computed")))
+            }
+        }
+    }
+}
+
+/// A number from disk as a size in memory.
+pub(super) fn len(number: impl Into<u64>) -> usize {
+    usize::try_from(number.into()).unwrap_or(usize::MAX)
 }
 
 /// A UUID as blkid writes it; `None` if it is all zeros.

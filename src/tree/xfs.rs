@@ -23,16 +23,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::fields::uuid;
 use super::{CachedReader, DirEntry, FileTree, FsIdentity, FsKind, Need, NodeId, NodeMeta};
 use crate::bytes::ReadAt;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::tree::fields::{len, uuid};
 
 mod content;
 mod directory;
 mod extents;
-mod fields;
 mod inode;
 mod log;
 mod metadata;
@@ -103,7 +102,7 @@ fn open(reader: &CachedReader, limits: &Limits) -> Result<(Superblock, Overlay, 
     reader.read_exact_at(0, &mut head)?;
     let (sector_bytes, has_crc) = superblock::sector_bytes(&head)?;
     if has_crc {
-        let mut sector = vec![0; fields::len(sector_bytes)];
+        let mut sector = vec![0; len(sector_bytes)];
         reader.read_exact_at(0, &mut sector)?;
         superblock::check_crc(&sector)?;
     }

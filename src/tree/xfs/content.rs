@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::extents::{Extent, Mapping, find};
-use super::fields::len;
 use super::inode::{Fork, Inode, local};
 use super::metadata::{LINK_SEAL, Metadata, on_realtime_device};
 use crate::bytes::{ReadAt, passes_end, size_of_len};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::tree::NodeKind;
+use crate::tree::fields::len;
 
 const LINK: &str = "XFS symbolic link";
 const LINK_MAGIC: u32 = u32::from_be_bytes(*b"XSLM");
@@ -159,7 +159,7 @@ fn remote_target(metadata: &Metadata, limits: &Limits, inode: &Inode) -> Result<
             metadata.check(&block, LINK, LINK_SEAL, inode.number)?;
             let offset = u64::from(fields.be32(4)?);
             if offset != so_far {
-                return Err(fields.malformed("offset", 4, offset.to_string(), so_far.to_string()));
+                return Err(fields.wrong("offset", 4, offset.to_string(), so_far.to_string()));
             }
             start = LINK_HEADER;
         }

@@ -19,12 +19,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::extents::{self, Extent, Mapping};
-use super::fields::{Fields, len};
 use super::inode::{Fork, Inode, local};
 use super::metadata::{Block, DIRECTORY_SEAL, INDEX_SEAL, Metadata};
 use crate::bytes::ReadAt as _;
 use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
+use crate::tree::fields::{Fields, len};
 
 const SHORT: &str = "XFS short directory";
 const DATA: &str = "XFS directory block";
@@ -248,7 +248,7 @@ impl<'a> Directory<'a> {
             .filter(|end| *end >= start);
         match end {
             Some(end) => Ok((start, end)),
-            None => Err(fields.malformed("count", tail, count.to_string(), "what the block has room for")),
+            None => Err(fields.wrong("count", tail, count.to_string(), "what the block has room for")),
         }
     }
 
@@ -278,11 +278,11 @@ impl<'a> Directory<'a> {
         let size = name_len.saturating_add(type_len).saturating_add(11).next_multiple_of(8);
         let behind = at.saturating_add(size);
         if behind > end {
-            return Err(fields.malformed("namelen", at, name_len.to_string(), "an entry inside its block"));
+            return Err(fields.wrong("namelen", at, name_len.to_string(), "an entry inside its block"));
         }
         let tag = fields.be16(behind.saturating_sub(2))?;
         if usize::from(tag) != at {
-            return Err(fields.malformed("tag", behind.saturating_sub(2), tag.to_string(), at.to_string()));
+            return Err(fields.wrong("tag", behind.saturating_sub(2), tag.to_string(), at.to_string()));
         }
         let name = fields.slice(at.saturating_add(9), name_len)?;
         let inode = fields.be64(at)?;
@@ -334,16 +334,14 @@ impl<'a> Directory<'a> {
                 seen.remove(&first);
                 return match above {
                     None | Some(1) => Ok(Some(first)),
-                    Some(level) => {
-                        Err(fields.malformed("level", 8, "a leaf", format!("below level {level}")))
-                    }
+                    Some(level) => Err(fields.wrong("level", 8, "a leaf", format!("below level {level}"))),
                 };
             }
             let at: usize = if self.metadata.superblock.is_v5 { 56 } else { 12 };
             let header = if self.metadata.superblock.is_v5 { 64 } else { 16 };
             let level = fields.be16(at.saturating_add(2))?;
             if level == 0 || above.is_some_and(|above| above != level.saturating_add(1)) {
-                return Err(fields.malformed("level", at, level.to_string(), "one less than above"));
+                return Err(fields.wrong("level", at, level.to_string(), "one less than above"));
             }
             let children = pairs(&fields, header, at)?;
             match children.get(children.partition_point(|(last, _)| *last < hash)) {
@@ -360,13 +358,13 @@ impl<'a> Directory<'a> {
         let block = self.block(first)?;
         let fields = block.fields(INDEX);
         if !seen.insert(first) {
-            return Err(fields.malformed("forw", 0, format!("block {first} again"), "each block once"));
+            return Err(fields.wrong("forw", 0, format!("block {first} again"), "each block once"));
         }
         let magic = fields.be16(8)?;
         let is_v5 = self.metadata.superblock.is_v5;
         let (leaves, node) = if is_v5 { (LEAF_MAGICS_V5, NODE_MAGIC_V5) } else { (LEAF_MAGICS, NODE_MAGIC) };
         if !leaves.contains(&magic) && magic != node {
-            return Err(fields.malformed("magic", 8, format!("{magic:#x}"), "a leaf or node"));
+            return Err(fields.wrong("magic", 8, format!("{magic:#x}"), "a leaf or node"));
         }
         if is_v5 {
             self.metadata.check(&block, INDEX, INDEX_SEAL, self.inode.number)?;
@@ -378,7 +376,7 @@ impl<'a> Directory<'a> {
     fn leaf(&self, block: &Block) -> Result<Vec<(u32, u32)>> {
         let fields = block.fields(INDEX);
         if is_node(fields.be16(8)?) {
-            return Err(fields.malformed("magic", 8, "a node", "a leaf"));
+            return Err(fields.wrong("magic", 8, "a node", "a leaf"));
         }
         match self.metadata.superblock.is_v5 {
             true => pairs(&fields, 64, 56),
@@ -397,7 +395,7 @@ impl<'a> Directory<'a> {
         let fields = block.fields(DATA);
         let (start, end) = self.bounds(&fields)?;
         if at < start || at >= end || fields.be16(at)? == FREE {
-            return Err(fields.malformed("entry", at, "none", "what the index points to"));
+            return Err(fields.wrong("entry", at, "none", "what the index points to"));
         }
         let (found, _) = self.entry(&fields, at, end)?;
         Ok((found.bytes == name).then_some(found.inode))
@@ -424,7 +422,7 @@ fn pairs(fields: &Fields<'_>, at: usize, count_at: usize) -> Result<Vec<(u32, u3
     let pairs = bytes.chunks_exact(8).map(pair).collect::<Result<Vec<_>>>()?;
     match pairs.is_sorted_by_key(|(hash, _)| *hash) {
         true => Ok(pairs),
-        false => Err(fields.malformed("hashval", at, "hashes out of order", "ascending ones")),
+        false => Err(fields.wrong("hashval", at, "hashes out of order", "ascending ones")),
     }
 }
 
@@ -433,7 +431,7 @@ fn free_len(fields: &Fields<'_>, at: usize, end: usize) -> Result<usize> {
     // The whole of a block of 64 KiB but its header fits in 16 bits.
     match length >= 8 && length.is_multiple_of(8) && at.saturating_add(length) <= end {
         true => Ok(length),
-        false => Err(fields.malformed(
+        false => Err(fields.wrong(
             "length",
             at.saturating_add(2),
             length.to_string(),
@@ -447,7 +445,7 @@ fn checked<'a>(fields: &Fields<'_>, at: usize, name: &'a [u8], inode: u64) -> Re
     let is_bad =
         name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0);
     match is_bad {
-        true => Err(fields.malformed("name", at, quoted(name), "no `/`, no NUL, neither `.` nor `..`")),
+        true => Err(fields.wrong("name", at, quoted(name), "no `/`, no NUL, neither `.` nor `..`")),
         false => Ok(Name { bytes: name, inode }),
     }
 }

@@ -15,12 +15,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::fields::Fields;
 use super::inode::{Fork, Inode};
 use super::metadata::{BTREE_SEAL, Metadata};
 use crate::bytes::ReadAt as _;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::tree::fields::Fields;
 
 const RECORDS: &str = "XFS extent records";
 const ROOT: &str = "XFS extent B-tree root";
@@ -113,7 +113,7 @@ impl Mapping {
             u64::try_from((bits >> shift) & mask).unwrap_or(u64::MAX)
         };
         let (first, block, count) = (field(73, 54), field(21, 52), field(0, 21));
-        let wrong = |found: String, allowed: String| Err(record.malformed("record", at, found, allowed));
+        let wrong = |found: String, allowed: String| Err(record.wrong("record", at, found, allowed));
         if count == 0 {
             return wrong("no block".to_owned(), "at least one".to_owned());
         }
@@ -142,7 +142,7 @@ impl Descent<'_> {
         let root = self.inode.fork(ROOT);
         let level = root.be16(0)?;
         if level == 0 || level > LEVELS {
-            return Err(root.malformed("level", 0, level.to_string(), format!("1..={LEVELS}")));
+            return Err(root.wrong("level", 0, level.to_string(), format!("1..={LEVELS}")));
         }
         let room = root.bytes.len().saturating_sub(4).checked_div(16).unwrap_or(0);
         let children = pointers(&root, 4, room, usize::from(root.be16(2)?), 2)?;
@@ -192,7 +192,7 @@ impl Descent<'_> {
         }
         let found = fields.be16(4)?;
         if found != level {
-            return Err(fields.malformed("level", 4, found.to_string(), level.to_string()));
+            return Err(fields.wrong("level", 4, found.to_string(), level.to_string()));
         }
         let count = fields.be16(6)?;
         if level == 0 {
@@ -208,7 +208,7 @@ impl Descent<'_> {
 /// The pointers of a node: behind as many keys as there is room for.
 fn pointers(fields: &Fields<'_>, at: usize, room: usize, count: usize, count_at: usize) -> Result<Vec<u64>> {
     if count == 0 || count > room {
-        return Err(fields.malformed("numrecs", count_at, count.to_string(), format!("1..={room}")));
+        return Err(fields.wrong("numrecs", count_at, count.to_string(), format!("1..={room}")));
     }
     let first = at.saturating_add(room.saturating_mul(8));
     (0..count).map(|index| fields.be64(first.saturating_add(index.saturating_mul(8)))).collect()

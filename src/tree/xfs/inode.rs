@@ -13,9 +13,9 @@
 //!
 //! Not read: times, owners, the attribute fork.
 
-use super::fields::{Fields, len};
 use super::metadata::Metadata;
 use crate::error::{Error, Result};
+use crate::tree::fields::{Fields, len};
 use crate::tree::{NodeKind, NodeMeta};
 
 pub(super) const MAGIC: u16 = u16::from_be_bytes(*b"IN");
@@ -72,14 +72,14 @@ impl Inode {
                 }
                 let found = fields.be64(152)?;
                 if found != number {
-                    return Err(fields.malformed("ino", 152, found.to_string(), number.to_string()));
+                    return Err(fields.wrong("ino", 152, found.to_string(), number.to_string()));
                 }
                 metadata.check_uuid(&fields, 160)?;
             }
             (1 | 2, false) => {}
             (_, is_v5) => {
                 let allowed = if is_v5 { "3" } else { "1 or 2" };
-                return Err(fields.malformed("version", 4, version.to_string(), allowed));
+                return Err(fields.wrong("version", 4, version.to_string(), allowed));
             }
         }
         let mode = fields.be16(2)?;
@@ -87,10 +87,10 @@ impl Inode {
             return Err(Error::not_found("an inode in use: this one is free"));
         }
         let kind = NodeKind::of_mode(mode.into())
-            .ok_or_else(|| fields.malformed("mode", 2, format!("{mode:#o}"), "a known file type"))?;
+            .ok_or_else(|| fields.wrong("mode", 2, format!("{mode:#o}"), "a known file type"))?;
         let size_bytes = fields.be64(56)?;
         if i64::try_from(size_bytes).is_err() {
-            return Err(fields.malformed("size", 56, size_bytes.to_string(), format!("up to {}", i64::MAX)));
+            return Err(fields.wrong("size", 56, size_bytes.to_string(), format!("up to {}", i64::MAX)));
         }
         let (fork_at, fork_len) = data_fork(&fields, version)?;
         Ok(Inode {
@@ -128,7 +128,7 @@ pub(super) fn data_fork(fields: &Fields<'_>, version: u8) -> Result<(usize, usiz
     match before_attributes {
         0 => Ok((start, room)),
         inside if inside < room => Ok((start, inside)),
-        other => Err(fields.malformed("forkoff", 82, format!("{other} bytes"), format!("less than {room}"))),
+        other => Err(fields.wrong("forkoff", 82, format!("{other} bytes"), format!("less than {room}"))),
     }
 }
 
@@ -140,7 +140,7 @@ fn format(fields: &Fields<'_>, version: u8, kind: NodeKind) -> Result<Fork> {
         (1, NodeKind::Directory | NodeKind::Symlink) => Ok(Fork::Local),
         (2, NodeKind::Directory | NodeKind::Symlink | NodeKind::File) => Ok(Fork::Extents(count)),
         (3, NodeKind::Directory | NodeKind::Symlink | NodeKind::File) => Ok(Fork::Btree(count)),
-        (other, _) => Err(fields.malformed(
+        (other, _) => Err(fields.wrong(
             "format",
             5,
             other.to_string(),

@@ -15,11 +15,11 @@
 //!
 //! A log sequence number (lsn) is the cycle and, in its low 32 bits, the block.
 
-use super::fields::{Fields, len};
 use super::metadata::SECTOR;
 use super::superblock::Superblock;
 use crate::bytes::{ReadAt, size_of_len};
 use crate::error::{Error, Result};
+use crate::tree::fields::{Fields, len};
 
 pub(super) const FORMAT: &str = "XFS log record";
 const MAGIC: u32 = 0xfeed_babe;
@@ -228,7 +228,7 @@ impl<'a> Log<'a> {
         }
         let found = fields.slice(304, 16)?;
         if found != self.superblock.log_uuid {
-            return Err(fields.malformed("fs_uuid", 304, "another file system's", "this one's"));
+            return Err(fields.wrong("fs_uuid", 304, "another file system's", "this one's"));
         }
         let version = fields.be32(8)?;
         let size = fields.be32(320)?;
@@ -238,7 +238,7 @@ impl<'a> Log<'a> {
         };
         let size_bytes = fields.be32(12)?;
         if size_of_u32(size) > BUFFER_BYTES || size_of_u32(size_bytes) > BUFFER_BYTES {
-            return Err(fields.malformed("len", 12, size_bytes.to_string(), format!("up to {BUFFER_BYTES}")));
+            return Err(fields.wrong("len", 12, size_bytes.to_string(), format!("up to {BUFFER_BYTES}")));
         }
         let (cycle, lsn) = (fields.be32(4)?, fields.be64(16)?);
         let (tail_lsn, operations) = (fields.be64(24)?, fields.be32(40)?);

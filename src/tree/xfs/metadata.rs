@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, len};
 use super::superblock::Superblock;
 use crate::bytes::{ReadAt as _, size_of_len};
 use crate::error::{Error, Result};
 use crate::tree::CachedReader;
+use crate::tree::fields::{Fields, len};
 
 /// The unit of addresses and of the log.
 pub(super) const SECTOR: u64 = 512;
@@ -91,7 +91,7 @@ impl Metadata {
         let found = fields.slice(at, 16)?;
         match found == self.superblock.uuid {
             true => Ok(()),
-            false => Err(fields.malformed("uuid", at, hex(found), hex(&self.superblock.uuid))),
+            false => Err(fields.wrong("uuid", at, hex(found), hex(&self.superblock.uuid))),
         }
     }
 
@@ -114,7 +114,7 @@ impl Metadata {
 fn equal(fields: &Fields<'_>, field: &'static str, at: usize, found: u64, allowed: u64) -> Result<()> {
     match found == allowed {
         true => Ok(()),
-        false => Err(fields.malformed(field, at, found.to_string(), allowed.to_string())),
+        false => Err(fields.wrong(field, at, found.to_string(), allowed.to_string())),
     }
 }
 

@@ -15,7 +15,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fields::{Fields, len};
 use super::inode;
 use super::log::{FORMAT, Log, Record};
 use super::metadata::{Overlay, SECTOR, keep, lay_over};
@@ -24,6 +23,7 @@ use crate::bytes::ReadAt;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::tree::CachedReader;
+use crate::tree::fields::{Fields, len};
 
 const ITEM: &str = "XFS log item";
 const TRANSACTION_CLIENT: u8 = 0x69;
@@ -145,7 +145,7 @@ fn transactions(records: &[Record]) -> Result<Vec<Transaction>> {
             if client != TRANSACTION_CLIENT && flags & UNMOUNT == 0 {
                 // Only the start and the unmount are written by others than transactions.
                 if client != 0xaa {
-                    return Err(fields.malformed("clientid", at, client.to_string(), "a transaction"));
+                    return Err(fields.wrong("clientid", at, client.to_string(), "a transaction"));
                 }
                 continue;
             }
@@ -165,9 +165,9 @@ fn transactions(records: &[Record]) -> Result<Vec<Transaction>> {
             // What started before the tail was written back.
             let Some(transaction) = open.get_mut(&tid) else { continue };
             let is_rest = flags & !END & WAS_CONTINUED != 0;
-            transaction.add(content, is_rest).map_err(|what| {
-                fields.malformed("operation", at, what, "a transaction's header and items")
-            })?;
+            transaction
+                .add(content, is_rest)
+                .map_err(|what| fields.wrong("operation", at, what, "a transaction's header and items"))?;
         }
     }
     Ok(committed)
@@ -392,13 +392,13 @@ impl<'a> Replay<'a> {
         let generation = fields.be32(24)?;
         if size_bytes != u32::from(self.superblock.inode_bytes) || blocks == 0 {
             let found = format!("{blocks} blocks of inodes of {size_bytes} bytes");
-            return Err(fields.malformed("isize", 16, found, self.superblock.inode_bytes.to_string()));
+            return Err(fields.wrong("isize", 16, found, self.superblock.inode_bytes.to_string()));
         }
         let first = self.superblock.block_number(group, block);
         let offset = self.superblock.block_offset(first, blocks.into())?;
         let end = offset.saturating_add(u64::from(blocks).saturating_mul(self.superblock.block_bytes.into()));
         if end.saturating_sub(offset) > BUFFER_BYTES.saturating_mul(4) {
-            return Err(fields.malformed("length", 20, blocks.to_string(), "one chunk of 64 inodes"));
+            return Err(fields.wrong("length", 20, blocks.to_string(), "one chunk of 64 inodes"));
         }
         if self.is_cancelled(offset, end) {
             return Ok(());
@@ -469,7 +469,7 @@ impl<'a> Replay<'a> {
     fn is_newer(&self, on_disk: &[u8], item: &Item, lsn: u64) -> Result<bool> {
         let fields = Fields::new(on_disk, "XFS inode", 0);
         if fields.be16(0)? != inode::MAGIC {
-            return Err(fields.malformed("magic", 0, format!("{:#x}", fields.be16(0)?), "an inode"));
+            return Err(fields.wrong("magic", 0, format!("{:#x}", fields.be16(0)?), "an inode"));
         }
         if self.superblock.is_v5 {
             let found = fields.be64(112)?;
@@ -518,7 +518,7 @@ impl<'a> Replay<'a> {
         // Local content is padded to whole words.
         let fits = fork.len() <= room;
         if !fits {
-            return Err(logged.malformed("dsize", 0, fork.len().to_string(), format!("up to {room}")));
+            return Err(logged.wrong("dsize", 0, fork.len().to_string(), format!("up to {room}")));
         }
         put(target, start, &fork);
         Ok(())
@@ -535,7 +535,7 @@ impl<'a> Replay<'a> {
         let pointers = logged.slice(header.saturating_add(most.saturating_mul(8)), count_len)?;
         let places_here = places(room.saturating_sub(4));
         if usize::from(count) > places_here.min(most) {
-            return Err(logged.malformed("numrecs", 6, count.to_string(), format!("up to {places_here}")));
+            return Err(logged.wrong("numrecs", 6, count.to_string(), format!("up to {places_here}")));
         }
         let mut root = vec![0; room];
         put(&mut root, 0, level);

@@ -18,8 +18,8 @@
 
 use std::ops::Range;
 
-use super::fields::Fields;
 use crate::error::{Error, Result};
+use crate::tree::fields::Fields;
 
 pub(super) const MAGIC: u32 = u32::from_be_bytes(*b"XFSB");
 /// Bytes of the volume's first sector that hold the superblock, whatever the sector size.
@@ -104,7 +104,7 @@ impl Superblock {
         }
         let features2 = if version & VERSION_MORE != 0 { fields.be32(200)? } else { 0 };
         if !is_v5 && features2 & VERSION2_CRC != 0 {
-            return Err(fields.malformed(
+            return Err(fields.wrong(
                 "features2",
                 200,
                 format!("{features2:#x}"),
@@ -131,7 +131,7 @@ impl Superblock {
         let inode_bytes = power_of_two(&fields, "inodesize", 104, fields.be16(104)?.into(), &(256..2_049))?;
         if inode_bytes > block_bytes || sector_bytes > block_bytes {
             let found = format!("inodes of {inode_bytes}, sectors of {sector_bytes} bytes");
-            return Err(fields.malformed(
+            return Err(fields.wrong(
                 "blocksize",
                 4,
                 format!("{block_bytes}; {found}"),
@@ -168,7 +168,7 @@ impl Superblock {
     fn check(&self, fields: &Fields<'_>) -> Result<()> {
         let equal = |field, at, found: u8, allowed: u32| match u32::from(found) == allowed {
             true => Ok(()),
-            false => Err(fields.malformed(field, at, found.to_string(), allowed.to_string())),
+            false => Err(fields.wrong(field, at, found.to_string(), allowed.to_string())),
         };
         equal("blocklog", 120, self.block_log, self.block_bytes.trailing_zeros())?;
         let per_block = self.block_bytes.checked_div(self.inode_bytes.into()).unwrap_or(0);
@@ -179,7 +179,7 @@ impl Superblock {
         let most = count.saturating_mul(size);
         let fewest = count.saturating_sub(1).saturating_mul(size);
         if count == 0 || size < 2 || self.blocks > most || self.blocks <= fewest {
-            return Err(fields.malformed(
+            return Err(fields.wrong(
                 "dblocks",
                 8,
                 self.blocks.to_string(),
@@ -187,7 +187,7 @@ impl Superblock {
             ));
         }
         self.inode_offset(self.root).map_err(|_| {
-            fields.malformed("rootino", 56, self.root.to_string(), "an inode inside the allocation groups")
+            fields.wrong("rootino", 56, self.root.to_string(), "an inode inside the allocation groups")
         })?;
         Ok(())
     }
@@ -282,7 +282,7 @@ fn power_of_two(
 ) -> Result<u32> {
     match found.is_power_of_two() && allowed.contains(&found) {
         true => Ok(found),
-        false => Err(fields.malformed(
+        false => Err(fields.wrong(
             field,
             at,
             found.to_string(),
@@ -298,7 +298,7 @@ fn directory_block_bytes(fields: &Fields<'_>, block_bytes: u32) -> Result<u32> {
         .and_then(|log| u64::from(block_bytes).checked_shl(log.into()))
         .and_then(|bytes| u32::try_from(bytes).ok())
         .filter(|bytes| *bytes <= 65_536)
-        .ok_or_else(|| fields.malformed("dirblklog", 192, log.to_string(), "directory blocks up to 64 KiB"))
+        .ok_or_else(|| fields.wrong("dirblklog", 192, log.to_string(), "directory blocks up to 64 KiB"))
 }
 
 fn check_features(incompat: u32) -> Result<()> {
