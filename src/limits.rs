@@ -99,6 +99,7 @@ limits! {
     tar_extension_bytes = MIB, "bytes", "one PAX or GNU extension header of a tar member";
     link_hops = 40, "links", "symbolic links followed to resolve one path, as in Linux";
     spool_file_bytes = 8 * GIB, "bytes", "one file of an image that has to be read at random out of a stream";
+    spool_disk_bytes = 256 * GIB, "bytes", "one disk image that is compressed as a whole, inflated; ranges of zeros take no space";
     spool_resident_file_bytes = 8 * MIB, "bytes", "one spooled file in memory; larger ones go to an unlinked temporary file";
     spool_resident_bytes = 64 * MIB, "bytes", "all spooled files in memory";
     package_db_bytes = 512 * MIB, "bytes", "one package database file: a hundred times that of a full desktop";
@@ -144,6 +145,7 @@ limits! {
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     metadata_cache_bytes = 16 * MIB, "bytes", "file system metadata of one disk that is kept in memory, in blocks of 64 KiB: a walk comes back to a block soon or not at all";
     file_extents = 1_000_000, "extents", "runs of one file, and blocks that say where they are: up to 32 MB of memory, and more than a file of 100 GB has on the worst disks";
+    tar_sparse_extents = 2_000_000, "extents", "pieces of all sparse members of an image archive: 48 MB of memory, and more than a disk of 100 GB has";
     directory_bytes = GIB, "bytes", "the names of one directory: ten million of them";
     journal_blocks = 1 << 20, "blocks", "the journal of one file system: four times what mke2fs makes by itself";
     xfs_log_bytes = 256 * MIB, "bytes", "what an XFS log holds that was not written back, which is replayed in memory: logs have a size up to 2 GB, and are written back long before they are full";

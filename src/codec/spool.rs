@@ -44,9 +44,18 @@ impl SpoolPool {
     /// # Errors
     /// `Limit` if that is above `spool_file_bytes`, `Io` if the temporary file cannot be made.
     pub fn writer(self: &Arc<Self>, expected_bytes: u64) -> Result<SpoolWriter> {
-        self.file_bytes.check(expected_bytes)?;
+        self.writer_below(self.file_bytes, expected_bytes)
+    }
+
+    /// Starts a spool with a ceiling of its own.
+    ///
+    /// # Errors
+    /// `Limit` if `expected_bytes` is above it, `Io` if the temporary file cannot be made.
+    pub fn writer_below(self: &Arc<Self>, ceiling: Ceiling, expected_bytes: u64) -> Result<SpoolWriter> {
+        ceiling.check(expected_bytes)?;
         let mut writer = SpoolWriter {
             pool: Arc::clone(self),
+            ceiling,
             store: Store::Memory(Vec::new()),
             size_bytes: 0,
             reserved: 0,
@@ -80,10 +89,14 @@ enum Store {
 #[derive(Debug)]
 pub struct SpoolWriter {
     pool: Arc<SpoolPool>,
+    ceiling: Ceiling,
     store: Store,
     size_bytes: u64,
     reserved: u64,
 }
+
+/// Zeros of so many bytes are left out of a temporary file.
+const HOLE_BYTES: usize = 64 << 10;
 
 /// Memory is taken from the shared budget in steps of at least this.
 const RESERVE_STEP_BYTES: u64 = 64 << 10;
@@ -91,7 +104,7 @@ const RESERVE_STEP_BYTES: u64 = 64 << 10;
 impl SpoolWriter {
     /// Makes sure that the spool may grow to `total` bytes, moving it to disk if need be.
     fn make_room(&mut self, total: u64) -> Result<()> {
-        self.pool.file_bytes.check(total)?;
+        self.ceiling.check(total)?;
         let Store::Memory(bytes) = &self.store else { return Ok(()) };
         if total <= self.reserved {
             return Ok(());
@@ -109,17 +122,28 @@ impl SpoolWriter {
         Ok(())
     }
 
-    /// Appends.
+    /// Appends. Zeros take no space in a temporary file.
     ///
     /// # Errors
-    /// `Limit` beyond `spool_file_bytes`, `Io` if the temporary file fails.
+    /// `Limit` beyond the ceiling, `Io` if the temporary file fails.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let total = self.size_bytes.saturating_add(size_of_len(bytes.len()));
         self.make_room(total)?;
         match &mut self.store {
             Store::Memory(all) => all.extend_from_slice(bytes),
             Store::Disk(file) => {
-                file.write_all(bytes).at(|| format!("temporary file in {}", self.pool.directory.display()))?
+                let place = || format!("temporary file in {}", self.pool.directory.display());
+                let (mut at, mut ends_in_hole) = (self.size_bytes, false);
+                for piece in bytes.chunks(HOLE_BYTES) {
+                    ends_in_hole = piece.iter().all(|byte| *byte == 0);
+                    if !ends_in_hole {
+                        file.write_all_at(piece, at).at(place)?;
+                    }
+                    at = at.saturating_add(size_of_len(piece.len()));
+                }
+                if ends_in_hole {
+                    file.set_len(total).at(place)?;
+                }
             }
         }
         self.size_bytes = total;

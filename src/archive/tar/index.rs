@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use super::{BLOCK_BYTES, Layout, MemberKind, Skip, TarReader};
+use super::{BLOCK_BYTES, Layout, MemberKind, Skip, SparseContent, SparseMap, TarReader};
 use crate::bytes::{ReadAt, Section, size_of_len};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::model::ImagePath;
 
 /// Where a member of an index is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Place {
     /// A file: its bytes are there.
     File {
@@ -20,9 +20,18 @@ pub enum Place {
         /// So many.
         size_bytes: u64,
     },
+    /// A sparse file: its data is there, and goes where the map says.
+    Sparse {
+        /// Of its first stored byte.
+        offset: u64,
+        /// Where its data goes.
+        map: SparseMap,
+    },
+    /// A file whose content cannot be made out, for this reason.
+    Unreadable(Error),
     /// A link; the path that it leads to, from the root of the archive.
     Link(ImagePath),
-    /// Nothing whose bytes can be had: a directory, a device, a sparse file.
+    /// Nothing whose bytes can be had: a directory, a device.
     None,
 }
 
@@ -52,7 +61,7 @@ impl Index {
 
     fn fill(&mut self, whole: &dyn ReadAt, limits: &Limits) -> Result<()> {
         let mut reader = TarReader::new(HeadersOnly::new(whole), limits);
-        let mut count = 0_u64;
+        let (mut count, mut extents) = (0_u64, 0_u64);
         while let Some(member) = reader.next_member()? {
             count = count.saturating_add(1);
             limits.archive_members.check(count)?;
@@ -61,6 +70,14 @@ impl Index {
                 MemberKind::File if matches!(member.layout, Layout::Plain) => {
                     Place::File { offset: member.data_offset, size_bytes: member.stored_bytes }
                 }
+                MemberKind::File => match member.layout {
+                    Layout::Sparse(map) => {
+                        extents = limits.tar_sparse_extents.check(extents.saturating_add(map.extents()))?;
+                        Place::Sparse { offset: member.data_offset, map }
+                    }
+                    Layout::Unreadable(error) => Place::Unreadable(error),
+                    Layout::Plain => Place::None,
+                },
                 MemberKind::HardLink => Place::Link(ImagePath::new(&member.link)),
                 MemberKind::Symlink if member.link.starts_with(b"/") => {
                     Place::Link(ImagePath::new(&member.link))
@@ -113,6 +130,11 @@ impl Index {
                 Some(Place::File { offset, size_bytes }) => {
                     return Ok(Arc::new(Section::new(Arc::clone(&self.whole), *offset, *size_bytes)?));
                 }
+                Some(Place::Sparse { offset, map }) => {
+                    let stored = Section::new(Arc::clone(&self.whole), *offset, map.stored_bytes())?;
+                    return Ok(Arc::new(SparseFile { stored, map: map.clone() }));
+                }
+                Some(Place::Unreadable(error)) => return Err(error.clone()),
                 Some(Place::Link(target)) => at = target.clone(),
                 Some(Place::None) => {
                     return Err(Error::not_found(format!("`{path}` as a file of the archive")));
@@ -127,6 +149,22 @@ impl Index {
             }
         }
         Err(Error::malformed("tar", "link", None, format!("`{path}` leads in a circle"), "a file"))
+    }
+}
+
+/// A sparse member with its holes.
+struct SparseFile {
+    stored: Section,
+    map: SparseMap,
+}
+
+impl ReadAt for SparseFile {
+    fn size_bytes(&self) -> u64 {
+        self.map.size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        SparseContent { stored: &self.stored, map: &self.map }.read_exact_at(offset, dst)
     }
 }
 

@@ -66,6 +66,12 @@ impl SparseMap {
         self.size_bytes
     }
 
+    /// How many pieces are stored.
+    #[must_use]
+    pub fn extents(&self) -> u64 {
+        size_of_len(self.segments.len())
+    }
+
     /// So many bytes of it are stored.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
