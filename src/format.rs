@@ -9,4 +9,5 @@ pub mod debian_changelog;
 pub mod dpkg;
 pub mod fstab;
 pub mod os_release;
+pub mod ovf;
 pub mod system_release;
