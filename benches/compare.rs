@@ -49,6 +49,7 @@ fn fixture(image: &Path) -> karat::Result<karat::Inventory> {
             limits: limits.clone(),
             platform: "linux/amd64".parse()?,
             all_platforms: false,
+            disk_folders: Default::default(),
             spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
             registry: Arc::default(),
         },

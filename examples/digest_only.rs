@@ -65,6 +65,7 @@ fn stream(reference: &str, threads: usize) -> Result<()> {
         limits: Arc::clone(&limits),
         platform: "linux/amd64".parse()?,
         all_platforms: false,
+        disk_folders: Default::default(),
         spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
         registry: Arc::default(),
     };
@@ -79,7 +80,7 @@ fn stream(reference: &str, threads: usize) -> Result<()> {
         match image.content? {
             Content::Layers(set) => strata.extend(layer::strata(set, &layers)),
             Content::Directory(stratum) => strata.push(stratum),
-            Content::Document(_) => {}
+            Content::Disks(_) | Content::Document(_) => {}
         }
     }
     strata.sort_by_key(|stratum| std::cmp::Reverse(stratum.size_bytes()));

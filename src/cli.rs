@@ -194,8 +194,11 @@ fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
         Format::Markdown => Ok(render::inventory_markdown(&inventories, max_bytes)),
         Format::Json => inventories_json(&inventories),
         Format::Text => {
-            let texts = inventories.iter().map(|inventory| render::inventory_text(inventory, detail(talk)));
-            Ok(texts.collect::<Vec<_>>().join("\n"))
+            let text = |inventory| match args.layout {
+                true => render::layout_text(inventory),
+                false => render::inventory_text(inventory, detail(talk)),
+            };
+            Ok(inventories.iter().map(text).collect::<Vec<_>>().join("\n"))
         }
     }))
 }

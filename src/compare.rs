@@ -144,6 +144,9 @@ pub struct UnpairedSystem {
     pub platform: Option<Platform>,
     /// Where its root is.
     pub root: ImagePath,
+    /// The volume that its root is on, where the image has several systems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
 }
 
 /// What a system is.
@@ -157,6 +160,9 @@ pub struct SystemRef {
     pub channel: Option<String>,
     /// Where its root is.
     pub root: ImagePath,
+    /// The volume that its root is on, where the image has several systems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     /// How it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<OsInfo>,
@@ -359,9 +365,10 @@ fn inventories(
         platform: system.platform.as_ref(),
         channel: system.channel.as_deref(),
         root: &system.root,
+        volume: system.volume.as_deref(),
     });
-    let of_root = |report: &ImageReport, root: &ImagePath| {
-        report.systems.iter().find(|system| system.root == *root).cloned()
+    let report_of = |report: &ImageReport, of: &System| {
+        report.systems.iter().find(|system| system.root == of.root && system.volume == of.volume).cloned()
     };
     let systems = pairs
         .both
@@ -372,7 +379,7 @@ fn inventories(
             same_release: same_release((&a.platform, &a.channel), (&b.platform, &b.channel)),
             change: Some(between(a, b)),
             judged: reports.and_then(|(of_a, of_b)| {
-                let (of_a, of_b) = (of_root(of_a, &a.root)?, of_root(of_b, &b.root)?);
+                let (of_a, of_b) = (report_of(of_a, a)?, report_of(of_b, b)?);
                 let sources: BTreeSet<_> = a.packages.iter().map(|p| source_of(p).0).collect();
                 let has = |missed: &Missed<'_>, _: &SystemReport| {
                     sources.contains(missed.source)
@@ -386,7 +393,7 @@ fn inventories(
         (image_ref(a), None, &a.gaps),
         (image_ref(b), None, &b.gaps),
         systems,
-        unpaired(&pairs, |system| (system.platform.clone(), system.root.clone())),
+        unpaired(&pairs, |system| (system.platform.clone(), system.root.clone(), system.volume.clone())),
     )
 }
 
@@ -399,6 +406,7 @@ fn reports(a: &ImageReport, b: &ImageReport, known: &Known) -> ImageComparison {
         platform: system.platform.as_ref(),
         channel: system.channel.as_deref(),
         root: &system.root,
+        volume: system.volume.as_deref(),
     });
     let systems = pairs
         .both
@@ -411,7 +419,8 @@ fn reports(a: &ImageReport, b: &ImageReport, known: &Known) -> ImageComparison {
             judged: Some(judged(a, b, &|patch, of_a| known.undone(patch, of_a))),
         })
         .collect();
-    let unpaired = unpaired(&pairs, |system| (system.platform.clone(), system.root.clone()));
+    let unpaired =
+        unpaired(&pairs, |system| (system.platform.clone(), system.root.clone(), system.volume.clone()));
     finish(
         (a.image.clone(), a.error.clone(), &a.gaps),
         (b.image.clone(), b.error.clone(), &b.gaps),
@@ -456,6 +465,7 @@ impl SystemRef {
             platform: system.platform.clone(),
             channel: system.channel.clone(),
             root: system.root.clone(),
+            volume: system.volume.clone(),
             os: system.os.clone(),
             kernels: kernels(system),
             packages: Some(system.packages.len()),
@@ -467,6 +477,7 @@ impl SystemRef {
             platform: system.platform.clone(),
             channel: system.channel.clone(),
             root: system.root.clone(),
+            volume: system.volume.clone(),
             os: system.os.clone(),
             kernels: Vec::new(),
             packages: None,

@@ -18,7 +18,7 @@ pub use audit_text::audit_text;
 pub use baseline_text::{baseline_text, history_text};
 pub use compare_text::compare_text;
 pub use explain_text::explain_text;
-pub use inventory_text::inventory_text;
+pub use inventory_text::{inventory_text, layout_text};
 pub use markdown::{audit_markdown, compare_markdown, inventory_markdown};
 pub use plain::plain;
 

@@ -142,6 +142,9 @@ pub struct SystemReport {
     pub channel: Option<String>,
     /// Where its root is.
     pub root: ImagePath,
+    /// The volume that its root is on, where the image has several systems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     /// How it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<OsInfo>,
@@ -169,6 +172,7 @@ impl SystemReport {
             platform: system.platform.clone(),
             channel: system.channel.clone(),
             root: system.root.clone(),
+            volume: system.volume.clone(),
             os: system.os.clone(),
             against: drift.against,
             verdict: judgement.verdict,

@@ -1,6 +1,7 @@
 //! From what the user named to inventories: open, visit every stratum in parallel, squash, follow up, assemble.
 
 mod cache;
+mod disk;
 mod run;
 mod slots;
 
@@ -84,6 +85,7 @@ fn inventory(image: Image, run: &Run<'_>) -> Inventory {
     match content {
         Ok(Content::Layers(set)) => layers(&mut inventory, set, run),
         Ok(Content::Directory(stratum)) => directory(&mut inventory, stratum.as_ref(), run),
+        Ok(Content::Disks(disks)) => disk::systems(&mut inventory, disks, run),
         Ok(Content::Document(bytes)) => match document(&bytes) {
             Ok(mut read) => {
                 if read.content_id != content_id(&read.systems, &read.gaps) {
@@ -151,8 +153,7 @@ fn layers(inventory: &mut Inventory, set: LayerSet, run: &Run<'_>) {
         });
         inventory.gaps.extend(gathered.gaps.iter().cloned());
         believed.push(gathered);
-        let (place, kind, role) = (layer.place.clone(), "layer".into(), "root".into());
-        inventory.coverage.push(Coverage { place, kind, role, read });
+        inventory.coverage.push(Coverage::of_place(layer.place.clone(), "layer", "root", read));
     }
     let places: Vec<String> = named.into_iter().map(|layer| layer.place).collect();
     let visits = run.visits(&believed, &places);
@@ -172,26 +173,31 @@ fn gather_all(named: &[Named], strata: &[&dyn Stratum], run: &Run<'_>) -> Vec<Re
 }
 
 fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, run: &Run<'_>) {
-    let mut places: Vec<ImagePath> =
-        run.collectors.iter().flat_map(|c| c.places()).map(|place| ImagePath::from(*place)).collect();
-    places.sort();
-    places.dedup();
     let facts = {
         let _slot = run.slots.take();
-        gather(stratum, Scope::Only(&places), &run.collectors, run.options.limits())
+        gather(stratum, Scope::Only(&places(run)), &run.collectors, run.options.limits())
     };
     let read = facts.is_ok();
     let facts = facts.unwrap_or_else(|error| {
         inventory.gaps.push(required(&error));
         Facts::default()
     });
-    inventory.coverage.push(Coverage {
-        place: "/".into(),
-        kind: "directory".into(),
-        role: "root".into(),
-        read,
-    });
+    inventory.coverage.push(Coverage::of_place("/", "directory", "root", read));
     finish(inventory, || squash(vec![facts]), &[stratum], run, &());
+}
+
+/// Where the collectors look, sorted.
+fn places(run: &Run<'_>) -> Vec<ImagePath> {
+    let all = run.collectors.iter().flat_map(|c| c.places());
+    let mut places: Vec<ImagePath> = all.map(|place| ImagePath::from(*place)).collect();
+    places.sort();
+    places.dedup();
+    places
+}
+
+fn nothing_looked_for() -> Gap {
+    let reason = "nothing was looked for: only digests were checked".into();
+    Gap { place: "image".into(), reason, required: true }
 }
 
 /// Joins the facts of all strata into the inventory's system.
@@ -204,11 +210,7 @@ fn finish(
 ) {
     let options = run.options;
     if options.needs == Needs::NONE {
-        inventory.gaps.push(Gap {
-            place: "image".into(),
-            reason: "nothing was looked for: only digests were checked".into(),
-            required: true,
-        });
+        inventory.gaps.push(nothing_looked_for());
         return;
     }
     let mut squashed = squash();

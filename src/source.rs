@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bytes::{self, HostFile, ReadAt};
@@ -41,6 +41,7 @@ mod oci;
 mod platform;
 mod registry;
 mod skopeo_dir;
+mod vm;
 
 pub use directory::DirectoryStratum;
 pub use expand::expand;
@@ -58,6 +59,8 @@ pub struct Options {
     pub platform: OciPlatform,
     /// All images of an index are wanted, each under a name of its own.
     pub all_platforms: bool,
+    /// Folders from which parents and extents of disk images are opened that are not beside them.
+    pub disk_folders: Arc<[PathBuf]>,
     /// Where archives go that are compressed as a whole, while they are read.
     pub spool: Arc<SpoolPool>,
     /// How registries are spoken with.
@@ -80,8 +83,18 @@ pub enum Content {
     Layers(LayerSet),
     /// A root file system.
     Directory(Box<dyn Stratum>),
+    /// Disks of one machine.
+    Disks(Vec<NamedDisk>),
     /// A document that says what an image holds.
     Document(Vec<u8>),
+}
+
+/// A disk of a VM image.
+pub struct NamedDisk {
+    /// Its name, where the image has several; else empty.
+    pub name: String,
+    /// The disk, or why it cannot be read.
+    pub disk: Result<disk::Disk>,
 }
 
 /// The layers of a container image.
@@ -109,12 +122,12 @@ pub struct LayerBlob {
 }
 
 /// Prefixes of kinds that are planned and not read.
-const LATER: [&str; 5] = ["disk", "sbom", "docker-daemon", "containers-storage", "docker"];
+const LATER: [&str; 4] = ["sbom", "docker-daemon", "containers-storage", "docker"];
 
 /// Opens an image, or all images of an archive or layout that holds several.
 ///
 /// `reference` is a path, or a path behind a prefix that forces its kind (`docker-archive:`, `oci-archive:`,
-/// `oci-dir:`, `skopeo-dir:`, `dir:`, `rootfs-tar:`, `inventory:`), or the name of an image behind `registry:`;
+/// `oci-dir:`, `skopeo-dir:`, `dir:`, `rootfs-tar:`, `disk:`, `inventory:`), or the name of an image behind `registry:`;
 /// a file whose own name looks like that is found first. `PATH#NAME` picks one image of several by the name that [`ImageInfo::reference`] gives it,
 /// also where that name is the platform that it has with [`Options::all_platforms`].
 ///
@@ -154,7 +167,7 @@ pub fn open(reference: &str, options: &Options) -> Result<Vec<Image>> {
     }
     let missing = Error::not_found("no such file or directory").at(reference);
     Err(missing
-        .hint("give the path of a docker archive, OCI archive or layout, or a root file system directory"))
+        .hint("give the path of a disk image, docker archive, OCI archive or layout, or a root file system directory"))
 }
 
 /// Opens an image of a registry; behind `#` one of its platforms may be named.
@@ -238,12 +251,13 @@ fn open_path(
     }
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let file: Arc<dyn ReadAt> = Arc::new(HostFile::new(file)?);
-    open_file(reference, forced, &file, options)
+    open_file(reference, forced, path, &file, options)
 }
 
 fn open_file(
     reference: &str,
     forced: Option<ImageKind>,
+    path: &Path,
     file: &Arc<dyn ReadAt>,
     options: &Options,
 ) -> Result<Vec<Image>> {
@@ -255,13 +269,20 @@ fn open_file(
         _ => {}
     }
     let head = magic::head(&**file)?;
+    let is_disk = || Ok::<_, Error>(disk::kind(&**file)?.is_some() || vm::is_descriptor(&head));
+    if forced.is_none() && is_disk()? {
+        return Ok(vec![vm::of_file(reference, path, file, &head, options)]);
+    }
     if let Some(images) = archive::images(reference, forced, file, &head, options)? {
         return Ok(images);
     }
     if forced.is_none() && magic::is_inventory(&head) {
         return Ok(vec![document(reference, file, options)]);
     }
-    Err(magic::refuse(&**file, &head))
+    if forced == Some(ImageKind::Disk) || (forced.is_none() && magic::is_raw_disk(&head)) {
+        return Ok(vec![vm::of_file(reference, path, file, &head, options)]);
+    }
+    Err(magic::refuse(&head))
 }
 
 fn kind_of_directory(path: &Path) -> ImageKind {

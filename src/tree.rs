@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::bytes::ReadAt;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::model::ImagePath;
 
 mod cache;
@@ -38,6 +39,23 @@ pub use mounted::{Mount, TreeStratum};
 pub use xfs::Xfs;
 
 pub use crate::volume::FsKind;
+
+/// Opens the file system of this kind on a volume. Its metadata is read through `cache`.
+///
+/// # Errors
+/// `Unsupported` for a kind that is not read, and those of its reader.
+pub fn open(
+    kind: FsKind,
+    volume: Arc<dyn ReadAt>,
+    cache: &Arc<BlockCache>,
+    limits: &Arc<Limits>,
+) -> Result<Arc<dyn FileTree>> {
+    Ok(match kind {
+        FsKind::Ext2 | FsKind::Ext3 | FsKind::Ext4 => Arc::new(Ext::open(volume, cache, limits)?),
+        FsKind::Xfs => Arc::new(Xfs::open(cache.reader(volume), Arc::clone(limits))?),
+        other => return Err(Error::unsupported(format!("a file system of kind {other}"))),
+    })
+}
 
 /// How a file system calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -480,7 +480,12 @@ impl Layout {
                 self.rest.push(Rest { range: at..start, state });
             }
             if is_table && at.max(start) < end {
-                self.rest.push(Rest { range: at.max(start)..end, state: RestState::Tables });
+                match self.rest.last_mut() {
+                    Some(last) if last.state == RestState::Tables && last.range.end == at.max(start) => {
+                        last.range.end = end;
+                    }
+                    _ => self.rest.push(Rest { range: at.max(start)..end, state: RestState::Tables }),
+                }
             }
             at = at.max(end);
         }

@@ -34,7 +34,7 @@ fn open(path: &Path) -> karat::error::Result<Arc<dyn ReadAt>> {
         return Ok(open_disk("disk", Arc::new(bytes), &NoSiblings, &limits)?.data);
     }
     let file = Arc::new(HostFile::new(File::open(path)?)?);
-    let folder = Folder::new(path.parent().unwrap_or(Path::new(".")));
+    let folder = Folder::new(path.parent().unwrap_or(Path::new(".")), &[].into());
     Ok(open_disk(&name, file, &folder, &limits)?.data)
 }
 

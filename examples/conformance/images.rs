@@ -311,6 +311,7 @@ fn options(limits: &Arc<Limits>) -> Result<source::Options, String> {
         limits: Arc::clone(limits),
         platform: "linux/amd64".parse().map_err(|error: karat::error::Error| error.to_string())?,
         all_platforms: false,
+        disk_folders: Default::default(),
         spool: SpoolPool::new(std::env::temp_dir(), limits),
         registry: Arc::default(),
     })
@@ -327,7 +328,7 @@ fn merge(image: Image, limits: &Arc<Limits>) -> Result<Merged, String> {
     };
     let set = match image.content.map_err(|error| error.to_string())? {
         Content::Layers(set) => set,
-        Content::Directory(_) | Content::Document(_) => return Err("no layers".into()),
+        _ => return Err("no layers".into()),
     };
     let (mut facts, mut layers, mut entries) = (Vec::new(), Vec::new(), BTreeSet::new());
     for stratum in layer::strata(set, &options) {

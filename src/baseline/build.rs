@@ -269,10 +269,18 @@ fn check(host: &HostInput, as_of: Time) -> Result<()> {
     }
     for system in &host.inventory.systems {
         if system.platform.is_some() && system.packages.is_empty() {
-            return Err(at(Error::config(format!("no package was found in the system at {}", system.root))));
+            return Err(at(Error::config(format!(
+                "no package was found in the system at {}",
+                place(system)
+            ))));
         }
     }
     Ok(())
+}
+
+/// Where a system of a host is.
+fn place(system: &System) -> String {
+    system.volume.clone().unwrap_or_else(|| system.root.to_string())
 }
 
 /// The systems of a host, each with the id that it votes with.
@@ -280,7 +288,7 @@ fn named_systems<'a>(id: &HostId, host: &'a HostInput) -> Vec<(HostId, &'a Syste
     let systems = &host.inventory.systems;
     let ids = systems.iter().enumerate().map(|(at, system)| match at {
         0 => id.clone(),
-        _ => HostId::of(&format!("{}#{}", host.id, system.root)),
+        _ => HostId::of(&format!("{}#{}", host.id, place(system))),
     });
     ids.zip(systems).collect()
 }

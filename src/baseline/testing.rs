@@ -69,6 +69,7 @@ pub(crate) fn system(platform: &str, packages: &[&str], releases: &[Vec<ReleaseE
         platform: Some(platform.parse().unwrap()),
         channel: None,
         root: ImagePath::root(),
+        volume: None,
         os: Some(OsInfo::default()),
         packages,
         releases: releases.concat(),

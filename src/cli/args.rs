@@ -127,6 +127,11 @@ pub(super) struct ReadArgs {
     #[arg(long, conflicts_with = "platform")]
     pub(super) all_platforms: bool,
 
+    /// Open parents and extents of disk images from this folder too, and from those below it; may be repeated.
+    /// Without it only files beside a disk image are opened for it
+    #[arg(long = "disk-folder", value_name = "DIR")]
+    pub(super) disk_folders: Vec<PathBuf>,
+
     /// Read at most so many layers at once [default: the number of processors]
     #[arg(long, env = "KARAT_THREADS", value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
@@ -194,7 +199,7 @@ pub(super) struct OutputArgs {
 /// `karat audit`.
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories, images in
+    /// Images: disks (qcow2, VMDK, VHD, VHDX, VDI, raw, OVA), docker archives, OCI archives, OCI layouts, root file systems, inventories, images in
     /// registries (`registry:HOST/NAME:TAG`); patterns (`images/**/*.tar`) are read here too
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
@@ -233,10 +238,15 @@ pub(super) enum FailOn {
 /// `karat inventory`.
 #[derive(Debug, Args)]
 pub(super) struct InventoryArgs {
-    /// Images: docker archives, OCI archives, OCI layouts, root file systems, inventories, images in
+    /// Images: disks (qcow2, VMDK, VHD, VHDX, VDI, raw, OVA), docker archives, OCI archives, OCI layouts, root file systems, inventories, images in
     /// registries (`registry:HOST/NAME:TAG`); patterns (`images/**/*.tar`) are read here too
     #[arg(required = true, value_name = "IMAGE")]
     pub(super) images: Vec<String>,
+
+    /// Show every volume of a disk and every range that is in none: what it is, where, its size, what it is there
+    /// for, and whether it was read or why not; in place of the packages
+    #[arg(long)]
+    pub(super) layout: bool,
 
     /// Read changelogs too, as a host's inventory needs that becomes part of a baseline
     #[arg(long)]

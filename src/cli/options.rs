@@ -111,6 +111,7 @@ pub(super) fn scan_options(
             limits: limits.clone(),
             platform,
             all_platforms: args.all_platforms,
+            disk_folders: args.disk_folders.clone().into(),
             spool: spool.clone(),
             registry: Arc::new(super::registry::options(&args.registry)),
         },

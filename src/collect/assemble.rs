@@ -54,7 +54,15 @@ pub fn assemble(squashed: &Squashed, needs: Needs) -> Assembled {
     gaps.sort();
     gaps.dedup();
     Assembled {
-        system: System { platform, channel: None, root: ImagePath::root(), os, packages, releases },
+        system: System {
+            platform,
+            channel: None,
+            root: ImagePath::root(),
+            volume: None,
+            os,
+            packages,
+            releases,
+        },
         gaps,
         coverage: coverage(squashed),
         ownership: ownership::join(squashed),
@@ -273,11 +281,8 @@ fn coverage(squashed: &Squashed) -> Vec<Coverage> {
                 || part.facts.iter().any(|(_, f)| matches!(f, Fact::Packages(_) | Fact::Amendments(_)))
                 || !part.gaps.is_empty()
         })
-        .map(|(path, part, kind)| Coverage {
-            place: path.to_string(),
-            kind: kind.into(),
-            role: "os-packages".into(),
-            read: part.gaps.is_empty(),
+        .map(|(path, part, kind)| {
+            Coverage::of_place(path.to_string(), kind, "os-packages", part.gaps.is_empty())
         })
         .collect()
 }

@@ -11,6 +11,7 @@ pub(super) struct Identity<'a> {
     pub(super) platform: Option<&'a Platform>,
     pub(super) channel: Option<&'a str>,
     pub(super) root: &'a ImagePath,
+    pub(super) volume: Option<&'a str>,
 }
 
 /// Pairs, and what is left of either side, in the order of `a`.
@@ -20,7 +21,7 @@ pub(super) struct Pairs<'a, T> {
     pub(super) only_in_b: Vec<&'a T>,
 }
 
-/// Pairs systems: of one platform, channel and root; of one platform and channel; of one platform; of one
+/// Pairs systems: of one platform, channel and place; of one platform and channel; of one platform; of one
 /// distribution and release; the only two that are left.
 pub(super) fn pair_systems<'a, T>(
     a: &'a [T],
@@ -28,7 +29,7 @@ pub(super) fn pair_systems<'a, T>(
     identity: impl Fn(&T) -> Identity<'_>,
 ) -> Pairs<'a, T> {
     let rules: [fn(&Identity<'_>, &Identity<'_>) -> bool; 4] = [
-        |a, b| a.platform == b.platform && a.channel == b.channel && a.root == b.root,
+        |a, b| a.platform == b.platform && a.channel == b.channel && a.root == b.root && a.volume == b.volume,
         |a, b| a.platform == b.platform && a.channel == b.channel,
         |a, b| a.platform == b.platform,
         |a, b| a.platform.zip(b.platform).is_some_and(|(a, b)| a.os == b.os && a.release == b.release),
@@ -71,14 +72,14 @@ fn collect_pairs<'a, T>(a: &'a [T], b: &'a [T], partner: &[Option<usize>]) -> Pa
 
 pub(super) fn unpaired<T>(
     pairs: &Pairs<'_, T>,
-    identity: impl Fn(&T) -> (Option<Platform>, ImagePath),
+    identity: impl Fn(&T) -> (Option<Platform>, ImagePath, Option<String>),
 ) -> Vec<UnpairedSystem> {
     let told = |side: Side, systems: &[&T]| -> Vec<UnpairedSystem> {
         systems
             .iter()
             .map(|system| {
-                let (platform, root) = identity(system);
-                UnpairedSystem { side, platform, root }
+                let (platform, root, volume) = identity(system);
+                UnpairedSystem { side, platform, root, volume }
             })
             .collect()
     };

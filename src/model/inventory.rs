@@ -68,6 +68,8 @@ pub enum ImageKind {
     Dir,
     /// A root file system in a tar.
     RootfsTar,
+    /// Disks of a virtual machine, whatever their format, also compressed or in an archive.
+    Disk,
     /// An inventory that karat wrote.
     Inventory,
     /// An image in a registry.
@@ -85,19 +87,21 @@ impl ImageKind {
             ImageKind::SkopeoDir => "skopeo-dir",
             ImageKind::Dir => "dir",
             ImageKind::RootfsTar => "rootfs-tar",
+            ImageKind::Disk => "disk",
             ImageKind::Inventory => "inventory",
             ImageKind::Registry => "registry",
         }
     }
 
     /// All kinds.
-    pub const ALL: [ImageKind; 8] = [
+    pub const ALL: [ImageKind; 9] = [
         ImageKind::DockerArchive,
         ImageKind::OciArchive,
         ImageKind::OciDir,
         ImageKind::SkopeoDir,
         ImageKind::Dir,
         ImageKind::RootfsTar,
+        ImageKind::Disk,
         ImageKind::Inventory,
         ImageKind::Registry,
     ];
@@ -120,6 +124,9 @@ pub struct System {
     pub channel: Option<String>,
     /// Where its root is.
     pub root: ImagePath,
+    /// The volume that its root is on, where the image has several systems: `partition 2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     /// How it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<OsInfo>,
@@ -173,12 +180,37 @@ pub struct StratumInfo {
 pub struct Coverage {
     /// Where.
     pub place: String,
+    /// Where it starts on its disk, in bytes; of a volume or range in one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_bytes: Option<u64>,
+    /// Its size in bytes; of a disk, volume or range of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
     /// What it is.
     pub kind: String,
     /// What it is there for.
     pub role: String,
-    /// Whether it was read.
+    /// Whether it was read, or is known to hold no software.
     pub read: bool,
+    /// Why it was not read, or what else is to be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Coverage {
+    /// A place that is no range of a disk.
+    #[must_use]
+    pub fn of_place(place: impl Into<String>, kind: &str, role: &str, read: bool) -> Self {
+        Coverage {
+            place: place.into(),
+            offset_bytes: None,
+            size_bytes: None,
+            kind: kind.to_owned(),
+            role: role.to_owned(),
+            read,
+            note: None,
+        }
+    }
 }
 
 /// Something that should have been read and was not.

@@ -142,7 +142,10 @@ pub(super) fn why(system: &SystemReport, image: &ImageReport) -> String {
             leaves(verdict)
         ),
     };
-    format!("{platform} {reason}")
+    match &system.volume {
+        Some(volume) => format!("{platform} on {volume} {reason}"),
+        None => format!("{platform} {reason}"),
+    }
 }
 
 pub(super) fn unread(image: &ImageReport) -> String {

@@ -236,7 +236,8 @@ fn image_lines(image: &ImageComparison, comparison: &Comparison, detail: Detail)
     }
     for system in &image.unpaired {
         let platform = system.platform.as_ref().map_or("an unknown platform".into(), ToString::to_string);
-        let text = format!("Only {} has a system of {platform} at {}", side(system.side), system.root);
+        let place = system.volume.clone().unwrap_or_else(|| system.root.to_string());
+        let text = format!("Only {} has a system of {platform} at {place}", side(system.side));
         lines.push(format!("      {}", plain(&text)));
     }
     lines.extend(gap_lines(image, detail));

@@ -1,6 +1,6 @@
 //! An inventory for people: what was found, where, and what could not be read.
 
-use crate::model::Inventory;
+use crate::model::{Coverage, Inventory};
 
 use super::table::Table;
 use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, plain};
@@ -44,6 +44,53 @@ pub fn inventory_text(inventory: &Inventory, detail: Detail) -> String {
     lines.extend(coverage(inventory, detail));
     lines.extend(gaps(inventory));
     lines.join("\n") + "\n"
+}
+
+/// Where everything of an image is, as text: volumes in the order of the disk, then what was found inside.
+#[must_use]
+pub fn layout_text(inventory: &Inventory) -> String {
+    let mut rows: Vec<&Coverage> = inventory.coverage.iter().collect();
+    // Of several disks each has its name before its volumes'.
+    let disk = |row: &Coverage| row.place.rsplit_once(": ").map(|(disk, _)| disk.to_owned());
+    let is_in_disk = |row: &Coverage| row.size_bytes.is_some();
+    rows.sort_by_cached_key(|row| {
+        (
+            !is_in_disk(row),
+            disk(row),
+            row.role != "disk",
+            row.offset_bytes.unwrap_or(u64::MAX),
+            row.place.clone(),
+        )
+    });
+    let mut table = Table::new(&["what", "where", "starts at", "size", "role", "read", "note"], &[2, 3]);
+    for row in rows {
+        table.row([
+            row.kind.clone(),
+            row.place.clone(),
+            row.offset_bytes.map(size).unwrap_or_default(),
+            row.size_bytes.map(size).unwrap_or_default(),
+            row.role.clone(),
+            if row.read { "yes" } else { "NO" }.to_owned(),
+            row.note.clone().unwrap_or_default(),
+        ]);
+    }
+    let mut lines = vec![head(inventory), String::new()];
+    lines.extend(table.lines(6, usize::MAX));
+    lines.extend(gaps(inventory));
+    lines.join("\n") + "\n"
+}
+
+/// A number of bytes in the largest binary unit that leaves at least one, with one decimal where it is not whole.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut unit, mut scale) = (0, 1_u64);
+    while unit + 1 < UNITS.len() && bytes / scale >= 1024 {
+        (unit, scale) = (unit + 1, scale * 1024);
+    }
+    match bytes % scale {
+        0 => format!("{} {}", bytes / scale, UNITS[unit]),
+        _ => format!("{:.1} {}", bytes as f64 / scale as f64, UNITS[unit]),
+    }
 }
 
 fn head(inventory: &Inventory) -> String {

@@ -365,7 +365,8 @@ fn image_comparison(page: &mut Page, image: &ImageComparison) {
     }
     for system in &image.unpaired {
         let platform = system.platform.as_ref().map_or("unknown".into(), ToString::to_string);
-        let (side, root) = (words::side(system.side), code(&system.root.to_string()));
+        let (side, root) =
+            (words::side(system.side), code(system.volume.as_ref().unwrap_or(&system.root.to_string())));
         page.line(&format!("Only {side} has a system of {} at {root}", code(&platform)));
     }
     let rows =

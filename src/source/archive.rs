@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use super::blobs::ArchiveFiles;
 use super::{Content, Image, LayerBlob, LayerSet, Options, broken, docker_archive, docker_v1, info, magic};
-use super::{oci, skopeo_dir, stratum_id};
+use super::{disk, oci, skopeo_dir, stratum_id, vm};
 use crate::archive::tar::{BLOCK_BYTES, Index, looks_like_header};
 use crate::bytes::{self, ReadAt, size_of_len};
 use crate::codec::{self, Compression};
 use crate::error::{Error, Kind, Result};
+use crate::limits::Ceiling;
 use crate::model::{Gap, ImageKind, ImagePath, Sha256};
 
 /// Inflation is not judged before so many bytes: small archives of zeros are no bombs.
@@ -49,13 +50,21 @@ pub(super) fn images(
         return archive.images(Index::read(Arc::clone(file), &options.limits), file).map(Some);
     }
     let start = start(&**file, compression, options)?;
+    let is_disk = match forced {
+        Some(kind) => kind == ImageKind::Disk,
+        None => magic::is_raw_disk(&start) || disk::kind(&start)?.is_some(),
+    };
+    if is_disk && !start.first_chunk().is_some_and(looks_like_header) {
+        let (plain, failure) = inflate(&**file, compression, options.limits.spool_disk_bytes, options)?;
+        return Ok(Some(vec![vm::of_inflated(reference, &plain, failure, options)]));
+    }
     if !start.first_chunk().is_some_and(looks_like_header) {
         return Err(magic::refuse_compressed(compression, &start));
     }
     if forced == Some(ImageKind::RootfsTar) {
         return Ok(Some(vec![rootfs(reference, Ok(Arc::clone(file)))]));
     }
-    let (plain, failure) = inflate(&**file, compression, options)?;
+    let (plain, failure) = inflate(&**file, compression, options.limits.spool_file_bytes, options)?;
     let index = Index::read(Arc::clone(&plain), &options.limits);
     Archive { reference, forced, file, failure, options }.images(index, &plain).map(Some)
 }
@@ -64,12 +73,15 @@ pub(super) fn images(
 fn start(file: &dyn ReadAt, compression: Compression, options: &Options) -> Result<Vec<u8>> {
     let stream = BufReader::new(bytes::Reader::new(file));
     let mut decoder = codec::decoder(compression, stream, &options.limits)?;
-    let mut start = vec![0; BLOCK_BYTES];
+    let mut start = vec![0; usize::try_from(magic::HEAD_BYTES).unwrap_or(BLOCK_BYTES)];
     let mut filled = 0_usize;
     while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match decoder.read(rest)? {
-            0 => break,
-            len => filled = filled.saturating_add(len),
+        match decoder.read(rest) {
+            Ok(0) => break,
+            // What is cut off can still be told by what is there.
+            Err(_) if filled >= BLOCK_BYTES => break,
+            Err(error) => return Err(error.into()),
+            Ok(len) => filled = filled.saturating_add(len),
         }
     }
     start.truncate(filled);
@@ -83,11 +95,12 @@ fn start(file: &dyn ReadAt, compression: Compression, options: &Options) -> Resu
 fn inflate(
     file: &dyn ReadAt,
     compression: Compression,
+    ceiling: Ceiling,
     options: &Options,
 ) -> Result<(Arc<dyn ReadAt>, Option<Error>)> {
     const BUFFER_BYTES: usize = 256 << 10;
     let limits = &*options.limits;
-    let mut spool = options.spool.writer(0)?;
+    let mut spool = options.spool.writer_below(ceiling, 0)?;
     let stream = BufReader::with_capacity(BUFFER_BYTES, bytes::Reader::new(file));
     let mut decoder = codec::decoder(compression, stream, limits)?;
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -160,6 +173,7 @@ impl Archive<'_> {
         let images = match kind {
             ImageKind::OciArchive => oci::images(reference, kind, &files, options),
             ImageKind::SkopeoDir => skopeo_dir::images(reference, &files, options),
+            ImageKind::Disk => Ok(vec![vm::of_archive(reference, &files, &names.disks, options)]),
             ImageKind::RootfsTar => {
                 let blob = match &self.failure {
                     None => Ok(Arc::clone(plain)),
@@ -236,6 +250,8 @@ struct Names {
     v1_ids: BTreeSet<String>,
     /// A directory that a root file system has.
     root: Option<String>,
+    /// What may be disks, by their names.
+    disks: Vec<ImagePath>,
     /// `Files` and `Hives`.
     is_of_windows: bool,
 }
@@ -258,6 +274,9 @@ impl Names {
             names.has_layers |= is_digest(first) || (second == Some(b"layer.tar") && third.is_none());
             if second == Some(b"layer.tar") && third.is_none() {
                 names.v1_ids.extend(std::str::from_utf8(first).map(str::to_owned));
+            }
+            if vm::is_named_so(path) {
+                names.disks.push(path.clone());
             }
             if names.root.is_none() && ROOT_DIRECTORIES.contains(&first) {
                 names.root = Some(String::from_utf8_lossy(first).into_owned());
@@ -295,6 +314,7 @@ impl Names {
         match (self.archive(damage.is_some(), is_skopeo_dir), &self.root) {
             (Some((kind, _)), None) => Ok(kind),
             (None, Some(_)) => Ok(ImageKind::RootfsTar),
+            (None, None) if !self.disks.is_empty() => Ok(ImageKind::Disk),
             (Some((kind, by)), Some(root)) => Err(Error::config(format!(
                 "a tar that may be an image archive (it has `{by}`) and a root file system (it has `{root}`)"
             ))

@@ -43,7 +43,9 @@ pub mod vhd;
 pub mod vhdx;
 pub mod vmdk;
 
-pub use siblings::{Folder, NoSiblings, Siblings};
+pub use siblings::{Folder, NoSiblings, Referred, Siblings};
+
+pub(super) use siblings::plain_name;
 
 use cache::Cache;
 
@@ -192,14 +194,34 @@ impl Opening<'_> {
 
     /// Opens a parent by the name that its child gives it.
     fn parent(&mut self, reference: &str, format: Option<DiskFormat>) -> Result<(String, Disk)> {
-        let name = siblings::plain_name(reference).map_err(|error| {
-            error.hint("copy the parent beside the image and rebase the image on its plain name")
+        let referred = self.siblings.refer(reference).map_err(|error| {
+            error.hint(format!(
+                "put the parent image {} into the folder of the image that needs it, or allow its folder: --disk-folder DIR",
+                crate::error::quoted(reference)
+            ))
         })?;
-        let file = self.siblings.open(name).map_err(|error| {
-            error.hint(format!("put the parent image `{name}` into the folder of the image that needs it"))
-        })?;
-        let disk = self.open(name, file, format).at(|| format!("parent `{name}`"))?;
-        Ok((name.to_owned(), disk))
+        self.referred(referred, format)
+    }
+
+    /// Opens a parent that was found. What it refers to itself is looked for in its own folder.
+    fn referred(&mut self, parent: Referred, format: Option<DiskFormat>) -> Result<(String, Disk)> {
+        let Referred { name, file, folder } = parent;
+        let disk = match folder {
+            None => self.open(&name, file, format),
+            Some(folder) => {
+                let mut there = Opening {
+                    siblings: &folder,
+                    limits: self.limits,
+                    cache: Arc::clone(&self.cache),
+                    chain: std::mem::take(&mut self.chain),
+                };
+                let disk = there.open(&name, file, format);
+                self.chain = there.chain;
+                disk
+            }
+        };
+        let disk = disk.at(|| format!("parent `{name}`"))?;
+        Ok((name, disk))
     }
 }
 
@@ -253,12 +275,10 @@ fn windows_names(relative: Vec<String>, absolute: Vec<String>) -> Vec<String> {
 }
 
 /// The first of these that is there.
-fn first_of(names: &[String], opening: &Opening<'_>) -> Result<(String, Arc<dyn ReadAt>)> {
+fn first_of(names: &[String], opening: &Opening<'_>) -> Result<Referred> {
     let mut first_error = None;
     for reference in names {
-        match siblings::plain_name(reference)
-            .and_then(|name| Ok((name.to_owned(), opening.siblings.open(name)?)))
-        {
+        match opening.siblings.refer(reference) {
             Ok(found) => return Ok(found),
             Err(error) => {
                 first_error.get_or_insert(error);

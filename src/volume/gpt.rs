@@ -39,6 +39,8 @@ pub(super) struct Table {
     pub(super) partitions: Vec<Partition>,
     /// Sectors that hold the tables.
     pub(super) tables: Vec<Range<u64>>,
+    /// The sector of the other header.
+    other: u64,
     pub(super) note: Option<String>,
 }
 
@@ -49,10 +51,17 @@ pub(super) fn read(disk: &dyn ReadAt, is_protected: bool, limits: &Limits) -> Re
         let backup = disk.size_bytes().div_euclid(sector_bytes).saturating_sub(1);
         match header(disk, sector_bytes, 1, limits) {
             Ok(Some(mut table)) => {
-                let copy = header(disk, sector_bytes, backup, limits);
+                // Of a disk that grew, or was rounded up by its container, it stays where the header says.
+                let copy = match header(disk, sector_bytes, backup, limits) {
+                    Ok(None) => header(disk, sector_bytes, table.other, limits),
+                    found => found,
+                };
                 match copy {
                     Ok(Some(copy)) => table.tables.extend(copy.tables),
-                    Ok(None) => table.note = Some("GPT: no backup in the last sector".to_owned()),
+                    Ok(None) => {
+                        table.note =
+                            Some("GPT: no backup in the last sector, nor where the header says".to_owned())
+                    }
                     Err(error) => table.note = Some(format!("the backup is damaged: {error}")),
                 }
                 return Ok(Some(table));
@@ -132,7 +141,9 @@ fn header(disk: &dyn ReadAt, sector_bytes: u64, sector: u64, limits: &Limits) ->
         partitions.filter_map(|(number, entry)| partition(number, entry, sector_bytes)).collect();
     let tables_end = start.saturating_add(table_bytes).next_multiple_of(sector_bytes);
     let tables = vec![at..at.saturating_add(sector_bytes), start..tables_end];
-    Ok(Some(Table { sector_bytes, disk_id: guid(array_at(&bytes, 56)), partitions, tables, note: None }))
+    let disk_id = guid(array_at(&bytes, 56));
+    let other = le_u64(&bytes, 32);
+    Ok(Some(Table { sector_bytes, disk_id, partitions, tables, other, note: None }))
 }
 
 fn partition(number: u32, entry: &[u8], sector_bytes: u64) -> Option<Partition> {

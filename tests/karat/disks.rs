@@ -53,7 +53,7 @@ fn qemu(folder: &Path, args: &[&str]) {
 
 fn open(folder: &Path, name: &str) -> Result<Disk> {
     let file: Arc<dyn ReadAt> = Arc::new(HostFile::new(fs::File::open(folder.join(name)).unwrap()).unwrap());
-    open_disk(name, file, &Folder::new(folder), &Limits::default())
+    open_disk(name, file, &Folder::new(folder, &[].into()), &Limits::default())
 }
 
 /// The whole disk, in pieces that do not fit its clusters.

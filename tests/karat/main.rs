@@ -25,5 +25,6 @@ mod tools;
 mod trees;
 mod trees_xfs;
 mod versions;
+mod vm;
 mod volumes;
 mod wrappings;

@@ -167,6 +167,7 @@ pub(crate) fn source_options() -> source::Options {
         limits: Arc::default(),
         platform: "linux/amd64".parse().unwrap(),
         all_platforms: false,
+        disk_folders: Default::default(),
         spool: SpoolPool::new(std::env::temp_dir(), &Limits::default()),
         registry: Arc::default(),
     }

@@ -519,6 +519,36 @@ fn an_archive_with_both_indexes_is_read_by_the_one_that_is_whole() {
 }
 
 #[test]
+fn disks_are_told_by_their_magic() {
+    let directory = TempDir::new().unwrap();
+    let place = |offset: usize, magic: &[u8]| [&vec![1; offset][..], magic, &[1; 1000]].concat();
+    let disks = [
+        place(0, b"QFI\xfb"),
+        place(0, b"KDMV"),
+        b"# Disk DescriptorFile\nversion=1\n".to_vec(),
+        place(0, b"vhdxfile"),
+        [&place(0, b"")[..], b"conectix", &[1; 504]].concat(),
+        place(0x40, b"\x7f\x10\xda\xbe"),
+        place(510, b"\x55\xaa"),
+        place(512, b"EFI PART"),
+        place(4096, b"EFI PART"),
+        place(0x438, b"\x53\xef"),
+        place(0, b"hsqs"),
+        place(0, b"LUKS\xba\xbe"),
+        place(512, b"LABELONE"),
+        place(0x8001, b"CD001"),
+        place(0x1_0040, b"_BHRfS_M"),
+    ];
+    for disk in disks {
+        for bytes in [disk.clone(), gzip(&disk), zstd(&disk)] {
+            let path = directory.path().join("file");
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(open_one(&path).info.kind, ImageKind::Disk, "{:?}", &disk[..8]);
+        }
+    }
+}
+
+#[test]
 fn names_that_lead_to_no_image_say_what_is_there() {
     let directory = TempDir::new().unwrap();
     let at = |name: &str, bytes: &[u8]| {
@@ -530,20 +560,8 @@ fn names_that_lead_to_no_image_say_what_is_there() {
     let tar = tar_of(&[("etc/os-release", b"")]);
     for (bytes, want) in [
         (vec![], "an empty file"),
-        (gzip(b"a text"), "compressed with gzip that holds no tar, but a text file"),
-        (zstd(&place(0, b"QFI\xfb")), "compressed with zstd that holds no tar, but a qcow2 disk image"),
-        (gzip(b""), "compressed with gzip that holds no tar, but an empty file"),
-        (place(0, b"QFI\xfb"), "a qcow2 disk image"),
-        (place(0, b"KDMV"), "a VMDK disk image"),
-        (b"# Disk DescriptorFile\nversion=1\n".to_vec(), "a VMDK descriptor"),
-        (place(0, b"vhdxfile"), "a VHDX disk image"),
-        ([&place(0, b"")[..], b"conectix", &[1; 504]].concat(), "a VHD disk image of fixed size"),
-        (place(0x40, b"\x7f\x10\xda\xbe"), "a VDI disk image"),
-        (place(510, b"\x55\xaa"), "a raw disk or volume with a boot sector"),
-        (place(512, b"EFI PART"), "a raw disk with GPT"),
-        (place(0x438, b"\x53\xef"), "an ext file system"),
-        (place(0, b"hsqs"), "a squashfs file system"),
-        (place(0x8001, b"CD001"), "an ISO 9660 image"),
+        (gzip(b"a text"), "compressed with gzip that holds no tar and no disk, but a text file"),
+        (gzip(b""), "compressed with gzip that holds no tar and no disk, but an empty file"),
         (place(0, b"\x7fELF"), "an ELF executable"),
         (place(0, b"PK\x03\x04"), "a zip archive"),
         (b"FROM debian:12\n".to_vec(), "a text file"),

@@ -26,7 +26,8 @@ fn run(program: &str, args: &[&str], input: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // A tool that wants no input may be gone before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{program} {args:?}: {}", text(&output.stderr));
@@ -125,7 +126,7 @@ fn gpt_is_read_as_sfdisk_reads_it_and_by_its_backup() {
     }
     let cut = layout(&disk[..40 << 20]).unwrap();
     assert_eq!(ours(&cut), want);
-    assert_eq!(cut.notes, ["GPT: no backup in the last sector"]);
+    assert_eq!(cut.notes, ["GPT: no backup in the last sector, nor where the header says"]);
 }
 
 #[test]

@@ -250,8 +250,7 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     let data = match (header.has_data_file, &extensions.data_file) {
         (false, _) => Arc::clone(&file),
         (true, Some(reference)) => {
-            let name = super::siblings::plain_name(reference)?;
-            opening.siblings.open(name).map_err(|error| error.at("external data file"))?
+            opening.siblings.refer(reference).map_err(|error| error.at("external data file"))?.file
         }
         (true, None) => return wrong("data file", None, "no name", "a header extension that names it"),
     };

@@ -23,6 +23,25 @@ pub trait Siblings {
     /// # Errors
     /// `Io`, or `Limit` if there are too many.
     fn names(&self, limits: &Limits) -> Result<Vec<String>>;
+
+    /// Opens what an image refers to.
+    ///
+    /// # Errors
+    /// Those of [`Siblings::open`], and `Config` if it is outside of the folder and not allowed.
+    fn refer(&self, reference: &str) -> Result<Referred> {
+        let name = plain_name(reference)?;
+        Ok(Referred { name: name.to_owned(), file: self.open(name)?, folder: None })
+    }
+}
+
+/// What an image refers to.
+pub struct Referred {
+    /// Its name, which tells it from the others of a chain.
+    pub name: String,
+    /// Its bytes.
+    pub file: Arc<dyn ReadAt>,
+    /// The folder that it lies in, if that is another one: what it refers to itself is looked for there.
+    pub folder: Option<Folder>,
 }
 
 /// None: for a disk that is not a file of a folder.
@@ -38,20 +57,39 @@ impl Siblings for NoSiblings {
     }
 }
 
-/// A folder of the host. No link in it is followed: it could lead anywhere on this machine.
-pub struct Folder(PathBuf);
+/// A folder of the host, and those folders from which the user allows more. No link in it is followed: it could
+/// lead anywhere on this machine.
+pub struct Folder {
+    path: PathBuf,
+    allowed: Arc<[PathBuf]>,
+}
 
 impl Folder {
-    /// The folder at this path.
+    /// The folder at this path; `allowed` are others from which, and from below which, files are opened too if
+    /// an image refers to them.
     #[must_use]
-    pub fn new(path: &Path) -> Self {
-        Folder(path.to_path_buf())
+    pub fn new(path: &Path, allowed: &Arc<[PathBuf]>) -> Self {
+        Folder { path: path.to_path_buf(), allowed: Arc::clone(allowed) }
+    }
+
+    /// The folder of what is referred to outside of this one, and its plain name there: where the reference
+    /// leads if that is allowed, else the first allowed folder that has a file of its name.
+    fn elsewhere(&self, reference: &str) -> Option<(PathBuf, String)> {
+        let led = self.path.join(reference.replace('\\', "/"));
+        let name = led.file_name()?.to_str()?.to_owned();
+        let roots: Vec<PathBuf> =
+            self.allowed.iter().filter_map(|root| fs::canonicalize(root).ok()).collect();
+        let folder = fs::canonicalize(led.parent()?).ok();
+        let is_there = |folder: &Path| fs::symlink_metadata(folder.join(&name)).is_ok();
+        let exact =
+            folder.filter(|folder| roots.iter().any(|root| folder.starts_with(root)) && is_there(folder));
+        Some((exact.or_else(|| roots.into_iter().find(|root| is_there(root)))?, name))
     }
 }
 
 impl Siblings for Folder {
     fn open(&self, name: &str) -> Result<Arc<dyn ReadAt>> {
-        let path = self.0.join(plain_name(name)?);
+        let path = self.path.join(plain_name(name)?);
         let metadata = fs::symlink_metadata(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::not_found(format!("`{name}` beside the disk image")),
             _ => Error::from(error),
@@ -66,12 +104,25 @@ impl Siblings for Folder {
 
     fn names(&self, limits: &Limits) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.path)? {
             names.extend(entry?.file_name().into_string());
             limits.disk_siblings.check(size_of_len(names.len()))?;
         }
         names.sort();
         Ok(names)
+    }
+
+    fn refer(&self, reference: &str) -> Result<Referred> {
+        let own = plain_name(reference).and_then(|name| Ok((name.to_owned(), self.open(name)?)));
+        let error = match own {
+            Ok((name, file)) => return Ok(Referred { name, file, folder: None }),
+            Err(error) => error,
+        };
+        let Some((path, name)) = self.elsewhere(reference) else { return Err(error) };
+        let folder = Folder { path, allowed: Arc::clone(&self.allowed) };
+        let file = folder.open(&name)?;
+        let name = folder.path.join(&name).display().to_string();
+        Ok(Referred { name, file, folder: Some(folder) })
     }
 }
 
@@ -79,14 +130,16 @@ impl Siblings for Folder {
 ///
 /// # Errors
 /// `Config` if it leads elsewhere, or could.
-pub(super) fn plain_name(reference: &str) -> Result<&str> {
+pub(in crate::source) fn plain_name(reference: &str) -> Result<&str> {
     let name = ["./", ".\\"].iter().find_map(|dot| reference.strip_prefix(dot)).unwrap_or(reference);
     let is_plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0']);
     if is_plain {
         return Ok(name);
     }
     let found = crate::error::quoted(reference);
-    Err(Error::config(format!("the image names {found}, which is outside of its folder: not opened")))
+    let refused =
+        Error::config(format!("the image names {found}, which is outside of its folder: not opened"));
+    Err(refused.hint("if you trust the image, allow the folder that it is in: --disk-folder DIR"))
 }
 
 #[cfg(test)]
@@ -110,11 +163,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "x").unwrap();
         std::os::unix::fs::symlink("a", folder.path().join("b")).unwrap();
-        let siblings = Folder::new(folder.path());
+        let siblings = Folder::new(folder.path(), &[].into());
         assert_eq!(siblings.open("a").unwrap().size_bytes(), 1);
         for name in ["b", "c", "../a"] {
             assert!(siblings.open(name).is_err());
         }
         assert_eq!(siblings.names(&Limits::default()).unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_opened_only_from_folders_that_are_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for (path, text) in [("own/a", "own"), ("other/deep/b", "deep"), ("other/c", "c"), ("secret/d", "d")]
+        {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), text).unwrap();
+        }
+        std::os::unix::fs::symlink(at("secret"), at("other/link")).unwrap();
+        std::os::unix::fs::symlink(at("secret/d"), at("other/e")).unwrap();
+        let absolute = |path: &str| at(path).display().to_string();
+        let refer = |allowed: &[PathBuf], reference: &str| {
+            let referred = Folder::new(&at("own"), &allowed.into()).refer(reference)?;
+            let mut text = vec![0; usize::try_from(referred.file.size_bytes()).unwrap()];
+            referred.file.read_exact_at(0, &mut text)?;
+            Ok::<_, Error>(String::from_utf8(text).unwrap())
+        };
+        let other = [at("other")];
+        assert_eq!(refer(&[], "a").unwrap(), "own");
+        for reference in [absolute("other/c"), "../other/c".into(), "c".into()] {
+            refer(&[], &reference).err().unwrap();
+            assert_eq!(refer(&other, &reference).unwrap(), "c");
+        }
+        assert_eq!(refer(&other, &absolute("other/deep/b")).unwrap(), "deep");
+        assert_eq!(refer(&other, "/gone/c").unwrap(), "c");
+        for reference in [absolute("secret/d"), absolute("other/link/d"), "e".into(), "../secret/d".into()] {
+            refer(&other, &reference).err().unwrap();
+        }
     }
 }

@@ -222,15 +222,15 @@ impl Header {
 
     fn parent(&self, file: &dyn ReadAt, opening: &mut Opening<'_>) -> Result<(String, Disk)> {
         let names = self.parent_names(file)?;
-        let (name, parent_file) = super::first_of(&names, opening)?;
-        if super::kind(&*parent_file)? == Some(DiskFormat::Vhd) {
-            let id = Footer::of(&*parent_file, &mut Vec::new())?.id;
+        let found = super::first_of(&names, opening)?;
+        if super::kind(&*found.file)? == Some(DiskFormat::Vhd) {
+            let id = Footer::of(&*found.file, &mut Vec::new())?.id;
             if id != self.parent_id {
-                let found = format!("{} has {}", quoted(&name), super::guid(&id));
-                return wrong("parent id", None, found, &super::guid(&self.parent_id));
+                let other = format!("{} has {}", quoted(&found.name), super::guid(&id));
+                return wrong("parent id", None, other, &super::guid(&self.parent_id));
             }
         }
-        opening.parent(&name, Some(DiskFormat::Vhd))
+        opening.referred(found, Some(DiskFormat::Vhd))
     }
 }
 

@@ -274,19 +274,20 @@ fn parent(locator: &BTreeMap<String, String>, opening: &mut Opening<'_>) -> Resu
     let paths = |keys: &[&str]| keys.iter().filter_map(|key| locator.get(*key).cloned()).collect();
     let names =
         super::windows_names(paths(&["relative_path"]), paths(&["absolute_win32_path", "volume_path"]));
-    let (name, file) = super::first_of(&names, opening)?;
-    if super::kind(&*file)? == Some(DiskFormat::Vhdx) {
-        let has = super::guid_text(&Header::current(&*file)?.data_write);
+    let found = super::first_of(&names, opening)?;
+    let (name, file) = (&found.name, &found.file);
+    if super::kind(&**file)? == Some(DiskFormat::Vhdx) {
+        let has = super::guid_text(&Header::current(&**file)?.data_write);
         let wants =
             |key: &str| locator.get(key).map(|text| text.trim_matches(['{', '}']).to_ascii_lowercase());
         let all = [wants("parent_linkage"), wants("parent_linkage2")];
         if !all.iter().flatten().any(|want| *want == has) {
-            let found = format!("{} has {has}", quoted(&name));
+            let found = format!("{} has {has}", quoted(name));
             let allowed = all.into_iter().flatten().collect::<Vec<_>>().join(" or ");
             return wrong("parent linkage", None, found, &format!("{allowed}: the parent was changed"));
         }
     }
-    opening.parent(&name, Some(DiskFormat::Vhdx))
+    opening.referred(found, Some(DiskFormat::Vhdx))
 }
 
 struct Vhdx {

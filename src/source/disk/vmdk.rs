@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::cache::{Cache, Tables};
 use super::map::{Joined, Map, Mapped, Part, Place};
-use super::{Disk, DiskFormat, Opening, siblings};
+use super::{Disk, DiskFormat, Opening};
 use crate::bytes::{self, ReadAt, Section, array_at, le_u16, le_u32, le_u64};
 use crate::error::{Error, Result, ResultExt as _, quoted};
 
@@ -115,7 +115,7 @@ impl Descriptor {
             return wrong("parent", None, "a parent CID and no file name", "both or none");
         };
         let (name, disk) = opening.parent(&hint, None)?;
-        let cid = cid_of(&*opening.siblings.open(&name)?, opening)?;
+        let cid = cid_of(&*opening.siblings.refer(&hint)?.file, opening)?;
         let want = self.parent_cid.clone().unwrap_or_default();
         if let Some(cid) = cid.filter(|cid| *cid != want) {
             let found = format!("{} has {cid}", quoted(&name));
@@ -236,7 +236,8 @@ fn extent_part(
     let open = || match &extent.file {
         Some(file) => opening
             .siblings
-            .open(siblings::plain_name(file)?)
+            .refer(file)
+            .map(|referred| referred.file)
             .map_err(|error| error.hint("put all files of the VMDK into one folder")),
         None => wrong("extent", None, "no file", "the name of one"),
     };

@@ -84,6 +84,7 @@ pub fn source_options(all_platforms: bool) -> source::Options {
         limits: Arc::clone(&LIMITS),
         platform: source::OciPlatform { os: "linux".into(), arch: "amd64".into(), variant: None },
         all_platforms,
+        disk_folders: Default::default(),
         spool: Arc::clone(&SPOOL),
         registry: Arc::default(),
     }

@@ -1,0 +1,246 @@
+//! A VM image: disks become volumes, volumes become trees, trees become the roots of systems, and every byte
+//! is accounted for.
+
+use std::sync::Arc;
+
+use crate::collect::{assemble, follow_up, gather, nothing_found, squash};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::model::{Coverage, Gap, Inventory, StratumId, System};
+use crate::root::{self, SystemRoot};
+use crate::source::NamedDisk;
+use crate::stratum::Scope;
+use crate::tree::{self, BlockCache, TreeStratum};
+use crate::volume::{self, Layout, RestState, Role, Table};
+
+use super::run::Run;
+use super::{Needs, nothing_looked_for, places, required};
+
+/// The volumes of all disks of an image, and what was said of them before systems were looked for.
+#[derive(Default)]
+struct Volumes {
+    roots: Vec<root::Volume>,
+    about: Vec<About>,
+}
+
+/// What is to be said of one volume.
+struct About {
+    coverage: Coverage,
+    role: Role,
+}
+
+/// Reads the systems of an image's disks into its inventory.
+pub(super) fn systems(inventory: &mut Inventory, disks: Vec<NamedDisk>, run: &Run<'_>) {
+    let limits = &run.options.source.limits;
+    let mut volumes = Volumes::default();
+    for disk in disks {
+        add_disk(inventory, &mut volumes, disk, limits);
+    }
+    let found = root::systems(&volumes.roots, limits);
+    account(inventory, &volumes, &found);
+    if run.options.needs == Needs::NONE {
+        inventory.gaps.push(nothing_looked_for());
+        return;
+    }
+    let is_one = found.len() == 1;
+    for system in found {
+        let name = volumes.roots.get(system.volume).map(|volume| volume.place.clone()).unwrap_or_default();
+        let place = |gap: Gap| match is_one {
+            true => gap,
+            false => Gap { place: format!("{name}: {}", gap.place), ..gap },
+        };
+        inventory.gaps.extend(system.gaps.iter().cloned().map(place));
+        let (read, gaps, coverage) = read(system, run);
+        inventory.gaps.extend(gaps.into_iter().map(place));
+        let here = |row: Coverage| match is_one {
+            true => row,
+            false => Coverage { place: format!("{name}: {}", row.place), ..row },
+        };
+        inventory.coverage.extend(coverage.into_iter().map(here));
+        if let Some(mut system) = read {
+            system.volume = (!is_one).then_some(name);
+            inventory.systems.push(system);
+        }
+    }
+    if inventory.systems.is_empty() && !inventory.gaps.iter().any(|gap| gap.required) {
+        let reason = "no operating system was found on any of its volumes".to_owned();
+        inventory.gaps.push(Gap { place: "disk".into(), reason, required: true });
+    }
+}
+
+/// What one system holds; its gaps; the databases that were found.
+fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Coverage>) {
+    let limits = &run.options.source.limits;
+    let mut gaps = Vec::new();
+    let stratum = match TreeStratum::new(StratumId(0), system.mounts, Arc::clone(limits)) {
+        Ok(stratum) => stratum,
+        Err(error) => return (None, vec![required(&error)], Vec::new()),
+    };
+    let facts = {
+        let _slot = run.slots.take();
+        gather(&stratum, Scope::Only(&places(run)), &run.collectors, limits)
+    };
+    let facts = facts.unwrap_or_else(|error| {
+        gaps.push(required(&error));
+        Default::default()
+    });
+    let mut squashed = squash(vec![facts]);
+    follow_up(&mut squashed, &[&stratum], &run.collectors, limits, &());
+    let assembled = assemble(&squashed, run.options.needs);
+    gaps.extend(assembled.gaps);
+    if !gaps.iter().chain(&system.gaps).any(|gap| gap.required) {
+        gaps.extend(nothing_found(&assembled.system));
+    }
+    let System { os, packages, .. } = &assembled.system;
+    let is_one = os.is_some() || !packages.is_empty();
+    (is_one.then_some(assembled.system), gaps, assembled.coverage)
+}
+
+/// Adds the volumes of a disk, and says what is in none of them.
+fn add_disk(inventory: &mut Inventory, volumes: &mut Volumes, named: NamedDisk, limits: &Arc<Limits>) {
+    let NamedDisk { name, disk } = named;
+    let place = |within: &str| match name.as_str() {
+        "" => within.to_owned(),
+        name => format!("{name}: {within}"),
+    };
+    let gap = |within: &str, error: &Error| {
+        let gap = required(error);
+        let within =
+            if gap.place == "image" { within.to_owned() } else { format!("{within}: {}", gap.place) };
+        Gap { place: place(&within), ..gap }
+    };
+    let disk = match disk {
+        Ok(disk) => disk,
+        Err(error) => {
+            inventory.gaps.push(gap("image", &error));
+            inventory.coverage.push(Coverage::of_place(place("image"), "disk image", "disk", false));
+            return;
+        }
+    };
+    let over: String = disk.parents.iter().map(|parent| format!(" over {parent}")).collect();
+    let mut row = Coverage::of_place(place("image"), &format!("{}{over}", disk.format), "disk", true);
+    row.size_bytes = Some(disk.data.size_bytes());
+    let mut notes = disk.notes;
+    match volume::volumes(&disk.data, limits) {
+        Ok(layout) => {
+            notes.extend(layout.notes.iter().cloned());
+            inventory.gaps.extend(layout.problems.iter().map(|error| gap("partition table", error)));
+            rest(inventory, &layout, &place);
+            add_volumes(volumes, layout, &place, limits);
+        }
+        Err(error) => {
+            inventory.gaps.push(gap("disk", &error));
+            row.read = false;
+        }
+    }
+    row.note = (!notes.is_empty()).then(|| notes.join("; "));
+    inventory.coverage.push(row);
+}
+
+fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> String, limits: &Arc<Limits>) {
+    let cache = BlockCache::new(limits);
+    let is_disk = layout.table == Table::None;
+    for (index, volume) in layout.volumes.into_iter().enumerate() {
+        let tree = match (&volume.role, volume.data) {
+            (Role::Candidate | Role::NoSoftware(_), Some(data)) => {
+                tree::open(volume.probed.kind, data, &cache, limits)
+            }
+            (Role::Unreadable(why), _) => Err(Error::config(why.clone())),
+            (Role::Container, _) => Err(Error::config("it holds other volumes")),
+            (_, None) => Err(Error::config("it passes the end of the disk")),
+        };
+        let place = place(&volume.place);
+        let mut row = Coverage::of_place(place.clone(), &volume.probed.kind.to_string(), "", true);
+        row.size_bytes = Some(volume.size_bytes);
+        row.offset_bytes = match volume.ranges.as_slice() {
+            [range] => Some(range.start),
+            _ => None,
+        };
+        let named: Vec<String> = [Some(volume.kind), volume.name.clone(), volume.probed.label]
+            .into_iter()
+            .flatten()
+            .filter(|text| !text.is_empty() && text != "whole disk")
+            .collect();
+        row.note = (!named.is_empty()).then(|| named.join(", "));
+        volumes.about.push(About { coverage: row, role: volume.role });
+        volumes.roots.push(root::Volume {
+            place,
+            number: volume.number,
+            is_disk: is_disk && index == 0,
+            part_uuid: volume.part_uuid,
+            part_label: volume.name,
+            logical: volume.logical,
+            tree,
+        });
+    }
+}
+
+/// Says what is in no volume.
+fn rest(inventory: &mut Inventory, layout: &Layout, place: &dyn Fn(&str) -> String) {
+    for rest in &layout.rest {
+        let len = rest.range.end.saturating_sub(rest.range.start);
+        let (what, role, unread) = match rest.state {
+            RestState::Tables => ("partition table", "partition table", None),
+            RestState::BootCode => ("boot code", "boot loader", None),
+            RestState::Blank => ("blank", "in no volume", None),
+            RestState::BlankAtFirst(looked) => {
+                let why = format!(
+                    "in no volume; only its first {looked} bytes were looked through, and are blank (limit `blank_bytes`)"
+                );
+                ("blank as far as looked", "in no volume", Some(why))
+            }
+            RestState::NotBlank(at) => {
+                let why = format!("in no volume, and not blank: the first byte that is not zero is at {at}");
+                ("unknown", "in no volume", Some(why))
+            }
+        };
+        let at = format!("bytes {} to {}", rest.range.start, rest.range.end);
+        let mut row = Coverage::of_place(place(&at), what, role, unread.is_none());
+        (row.offset_bytes, row.size_bytes) = (Some(rest.range.start), Some(len));
+        inventory.coverage.push(row);
+        // No system boots from there or mounts it.
+        inventory.gaps.extend(unread.map(|reason| Gap { place: place(&at), reason, required: false }));
+    }
+}
+
+/// Says of every volume what it is there for, and makes a gap of what no system explains.
+fn account(inventory: &mut Inventory, volumes: &Volumes, systems: &[SystemRoot]) {
+    for (index, (about, volume)) in volumes.about.iter().zip(&volumes.roots).enumerate() {
+        let mut row = about.coverage.clone();
+        let users: Vec<&SystemRoot> = systems.iter().filter(|system| system.uses.contains(&index)).collect();
+        let mut points: Vec<String> = users
+            .iter()
+            .flat_map(|system| system.mounts.iter().filter(|mount| mount.place == volume.place))
+            .map(|mount| mount.path.to_string())
+            .collect();
+        points.sort();
+        points.dedup();
+        let error = volume.tree.as_ref().err();
+        row.role = match (&about.role, points.is_empty()) {
+            (Role::Container, _) => "holds other volumes".to_owned(),
+            (Role::NoSoftware(what), true) => (*what).to_owned(),
+            (_, false) => points.join(", "),
+            (_, true) if !users.is_empty() => "mounted, not read".to_owned(),
+            (_, true) if error.is_some() => "unknown".to_owned(),
+            (_, true) => "no system on it, mounted by none".to_owned(),
+        };
+        let holds_none = matches!(about.role, Role::Container | Role::NoSoftware(_));
+        if let Some(error) = error.filter(|_| !holds_none) {
+            row.read = false;
+            row.note = Some(match row.note.take() {
+                Some(note) => format!("{}; {note}", error.reason()),
+                None => error.reason(),
+            });
+            // Where a system mounts it, that says whether it matters.
+            if users.is_empty() {
+                let mut gap = required(error);
+                gap.place = match gap.place.as_str() {
+                    "image" => volume.place.clone(),
+                    within => format!("{}: {within}", volume.place),
+                };
+                inventory.gaps.push(gap);
+            }
+        }
+        inventory.coverage.push(row);
+    }
+}

@@ -1,0 +1,386 @@
+//! VM images from the command line: one system in every wrapping gives one inventory, and what of a disk was
+//! not read is told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use insta::assert_snapshot;
+use karat::model::Inventory;
+use tempfile::TempDir;
+
+use crate::cli::{BASELINE, DAY, karat, shown};
+use crate::making::{gzip, zstd};
+use crate::tools::tool;
+
+const PRODUCTION: &str = "fixtures/production/debian-12";
+const MIB: u64 = 1 << 20;
+
+/// A folder of disks and the programs that make them.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        Bench(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program).current_dir(self.0.path()).args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{program} {args:?}: {text}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn sized(&self, name: &str, mib: u64) {
+        fs::File::create(self.path(name)).unwrap().set_len(mib * MIB).unwrap();
+    }
+
+    /// An ext4 of a directory.
+    fn ext4(&self, name: &str, root: &Path, mib: u64, more: &[&str]) {
+        self.ext("ext4", name, root, mib, more);
+    }
+
+    fn ext(&self, kind: &str, name: &str, root: &Path, mib: u64, more: &[&str]) {
+        self.sized(name, mib);
+        let mut args = vec!["-q", "-F", "-t", kind, "-d", root.to_str().unwrap()];
+        args.extend(more);
+        args.push(name);
+        self.run("mke2fs", &args);
+    }
+
+    /// A disk with a table made of a script for sfdisk, with these files at these MiB.
+    fn disk(&self, name: &str, mib: u64, script: &str, parts: &[(&str, u64)]) {
+        self.sized(name, mib);
+        fs::write(self.path("script"), script).unwrap();
+        self.run("sh", &["-c", &format!("sfdisk -q {name} < script")]);
+        for (part, at) in parts {
+            let (of, seek) = (format!("of={name}"), format!("seek={at}"));
+            self.run("dd", &[&format!("if={part}"), &of, "bs=1M", &seek, "conv=notrunc", "status=none"]);
+        }
+    }
+
+    fn inventory(&self, name: &str, more: &[&str]) -> (i32, Inventory) {
+        let path = self.path(name);
+        let mut args = vec!["inventory", "-q", "-o", "json", "--as-of", DAY, path.to_str().unwrap()];
+        args.extend(more);
+        let ran = karat(&args);
+        let inventory = serde_json::from_str(&ran.stdout)
+            .unwrap_or_else(|error| panic!("{name}: {error}: {}", shown(&ran)));
+        (ran.code, inventory)
+    }
+
+    /// The text of a run over disks of this folder, with the folder's name taken out.
+    fn told(&self, args: &[&str]) -> String {
+        let names: Vec<String> = args
+            .iter()
+            .map(|arg| match self.path(arg).exists() {
+                true => self.path(arg).display().to_string(),
+                false => (*arg).to_owned(),
+            })
+            .collect();
+        let ran = karat(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        shown(&ran).replace(self.0.path().to_str().unwrap(), "DISKS")
+    }
+}
+
+fn has_tools(names: &[&str]) -> bool {
+    names.iter().all(|name| tool(name).is_some())
+}
+
+fn production() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(PRODUCTION)
+}
+
+/// What `mkfs.xfs -p` fills a file system from (mkfs.xfs(8), protofile).
+fn prototype(root: &Path) -> String {
+    fn below(folder: &Path, text: &mut String) {
+        let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            if metadata.is_symlink() {
+                let target = fs::read_link(&path).unwrap();
+                text.push_str(&format!("{name} l--777 0 0 {}\n", target.display()));
+            } else if metadata.is_dir() {
+                text.push_str(&format!("{name} d--755 0 0\n"));
+                below(&path, text);
+                text.push_str("$\n");
+            } else {
+                text.push_str(&format!("{name} ---644 0 0 {}\n", path.display()));
+            }
+        }
+    }
+    let mut text = "/dev/null\n0 0\nd--755 0 0\n".to_owned();
+    below(root, &mut text);
+    text + "$\n"
+}
+
+#[test]
+fn one_system_gives_one_inventory_in_every_wrapping() {
+    if !has_tools(&["mke2fs", "sfdisk", "qemu-img", "mkfs.xfs", "tar", "xz"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let ran = karat(&["inventory", "-q", "-o", "json", "--as-of", DAY, PRODUCTION]);
+    let wanted: Inventory = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(wanted.systems[0].packages.len() > 5 && wanted.gaps.is_empty());
+
+    bench.ext4("ext4.img", &production(), 24, &[]);
+    for (name, kind, block) in [("ext2.img", "ext2", "1024"), ("ext3.img", "ext3", "4096")] {
+        bench.ext(kind, name, &production(), 24, &["-b", block]);
+    }
+    bench.sized("xfs.img", 320);
+    let proto = prototype(&production());
+    fs::write(bench.path("proto"), proto).unwrap();
+    bench.run("mkfs.xfs", &["-q", "-p", "proto", "xfs.img"]);
+
+    bench.disk("gpt.raw", 28, "label: gpt\nstart=2048, size=49152, type=L\n", &[("ext4.img", 1)]);
+    bench.disk("mbr.raw", 28, "label: dos\nstart=2048, size=49152, type=83\n", &[("ext4.img", 1)]);
+    bench.disk("xfs.raw", 324, "label: gpt\nstart=2048, size=655360, type=L\n", &[("xfs.img", 1)]);
+    bench.disk(
+        "logical.raw",
+        40,
+        "label: dos\nstart=2048, size=8192, type=83\nstart=10240, size=65536, type=5\nstart=12288, size=49152, type=83\n",
+        &[("ext4.img", 6)],
+    );
+    for (name, format, options) in [
+        ("a.qcow2", "qcow2", "compat=1.1"),
+        ("zstd.qcow2", "qcow2", "compression_type=zstd"),
+        ("sparse.vmdk", "vmdk", "subformat=monolithicSparse"),
+        ("stream.vmdk", "vmdk", "subformat=streamOptimized"),
+        ("flat.vmdk", "vmdk", "subformat=monolithicFlat"),
+        ("split.vmdk", "vmdk", "subformat=twoGbMaxExtentSparse"),
+        ("a.vhd", "vpc", "subformat=dynamic"),
+        ("fixed.vhd", "vpc", "subformat=fixed"),
+        ("a.vhdx", "vhdx", "subformat=dynamic"),
+        ("a.vdi", "vdi", "static=off"),
+    ] {
+        let compress = if name == "zstd.qcow2" { "-c" } else { "-q" };
+        bench.run("qemu-img", &["convert", compress, "-O", format, "-o", options, "gpt.raw", name]);
+    }
+    bench.run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "over.qcow2"]);
+
+    let raw = fs::read(bench.path("gpt.raw")).unwrap();
+    fs::write(bench.path("gpt.raw.gz"), gzip(&raw)).unwrap();
+    fs::write(bench.path("gpt.raw.zst"), zstd(&raw)).unwrap();
+    bench.run("sh", &["-c", "xz -0 < gpt.raw > gpt.raw.xz; gzip -1 < a.qcow2 > a.qcow2.gz"]);
+    // As clouds export disks: one sparse member in a compressed tar.
+    bench.run("sh", &["-c", "cp gpt.raw disk.raw && tar --format=oldgnu -Sczf export.tar.gz disk.raw"]);
+    bench.run("sh", &["-c", "tar --format=posix -Scf export-pax.tar disk.raw && rm disk.raw"]);
+    bench.run("sh", &["-c", "tar -czf extents.tar.gz split.vmdk split-s*.vmdk"]);
+    let ovf = r#"<?xml version="1.0"?><ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
+        <ovf:References><ovf:File ovf:href="stream.vmdk" ovf:id="f1"/></ovf:References>
+        <ovf:DiskSection><ovf:Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="28"/></ovf:DiskSection></ovf:Envelope>"#;
+    fs::write(bench.path("appliance.ovf"), ovf).unwrap();
+    bench.run("sh", &["-c", "tar --format=ustar -cf appliance.ova appliance.ovf stream.vmdk"]);
+    bench.run("sh", &["-c", "split -b 10M -d -a 3 --numeric-suffixes=1 gpt.raw parts."]);
+    let root = production();
+    bench.run("tar", &["-C", root.to_str().unwrap(), "-cf", "root.tar", "."]);
+
+    for name in [
+        "ext4.img",
+        "ext2.img",
+        "ext3.img",
+        "xfs.img",
+        "gpt.raw",
+        "mbr.raw",
+        "xfs.raw",
+        "logical.raw",
+        "a.qcow2",
+        "zstd.qcow2",
+        "over.qcow2",
+        "sparse.vmdk",
+        "stream.vmdk",
+        "flat.vmdk",
+        "split.vmdk",
+        "a.vhd",
+        "fixed.vhd",
+        "a.vhdx",
+        "a.vdi",
+        "gpt.raw.gz",
+        "gpt.raw.zst",
+        "gpt.raw.xz",
+        "a.qcow2.gz",
+        "export.tar.gz",
+        "export-pax.tar",
+        "extents.tar.gz",
+        "appliance.ovf",
+        "appliance.ova",
+        "parts.001",
+        "root.tar",
+    ] {
+        let (code, found) = bench.inventory(name, &[]);
+        let told = match name {
+            // An empty partition before the logical ones is no file system.
+            "logical.raw" => "blank",
+            _ => "",
+        };
+        assert_eq!(found.gaps, [], "{name} {told}");
+        assert_eq!(found.systems, wanted.systems, "{name}");
+        assert_eq!(found.content_id, wanted.content_id, "{name}");
+        assert_eq!(code, 0, "{name}");
+        assert!(found.coverage.iter().all(|row| row.read), "{name}: {:?}", found.coverage);
+    }
+}
+
+#[test]
+fn a_disk_is_judged_as_the_container_of_its_system_is() {
+    if !has_tools(&["mke2fs", "sfdisk"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.ext4("root.img", &production(), 24, &[]);
+    let script = "label: gpt\nstart=2048, size=49152, type=L\nstart=51200, size=2048, type=swap\n";
+    bench.disk("vm.raw", 28, script, &[("root.img", 1)]);
+    let disk = bench.told(&["audit", "--baseline", BASELINE, "--as-of", DAY, "vm.raw"]);
+    let directory = karat(&["audit", "--baseline", BASELINE, "--as-of", DAY, PRODUCTION]);
+    assert_eq!(disk.replace("DISKS/vm.raw", PRODUCTION).replace("  disk", "  dir"), shown(&directory));
+}
+
+#[test]
+fn the_layout_of_a_disk_is_shown() {
+    if !has_tools(&["mke2fs", "sfdisk", "mkfs.vfat", "mkswap", "qemu-img"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let root = bench.path("root");
+    bench.run("cp", &["-r", production().to_str().unwrap(), "root"]);
+    let fstab = "UUID=11111111-2222-3333-4444-555555555555 / ext4 defaults 0 1\n\
+        LABEL=var /var ext4 defaults 0 2\nPARTLABEL=esp /boot/efi vfat umask=0077 0 1\n\
+        UUID=66666666-2222-3333-4444-555555555555 /home ext4 defaults 0 2\n/dev/sda4 none swap sw 0 0\n";
+    fs::write(root.join("etc/fstab"), fstab).unwrap();
+    bench.run("mv", &["root/var", "var"]);
+    bench.run("mkdir", &["root/var"]);
+    bench.ext4("root.img", &root, 16, &["-U", "11111111-2222-3333-4444-555555555555"]);
+    bench.ext4("var.img", &bench.path("var"), 16, &["-L", "var"]);
+    bench.sized("esp.img", 4);
+    bench.run("mkfs.vfat", &["-i", "1234abcd", "-n", "ESP", "esp.img"]);
+    bench.sized("swap.img", 2);
+    bench.run("mkswap", &["-q", "-U", "77777777-2222-3333-4444-555555555555", "swap.img"]);
+    let noise: Vec<u8> = (0..MIB as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    fs::write(bench.path("noise.img"), noise).unwrap();
+    let script = "label: gpt\nlabel-id: 88888888-2222-3333-4444-555555555555\n\
+        start=2048, size=8192, type=U, name=esp\nstart=10240, size=32768, type=L, name=root\n\
+        start=43008, size=32768, type=L, name=var\nstart=75776, size=4096, type=S\n\
+        start=83968, size=2048, type=L, name=secret\n";
+    let parts = [("esp.img", 1), ("root.img", 5), ("var.img", 21), ("swap.img", 37), ("noise.img", 41)];
+    bench.disk("vm.raw", 44, script, &parts);
+    bench.run("qemu-img", &["convert", "-O", "qcow2", "vm.raw", "vm.qcow2"]);
+    assert_snapshot!("layout", bench.told(&["inventory", "--layout", "vm.qcow2"]));
+    let (code, found) = bench.inventory("vm.qcow2", &[]);
+    assert_eq!(code, 3);
+    let ran = karat(&["inventory", "-q", "-o", "json", "--as-of", DAY, PRODUCTION]);
+    let wanted: Inventory = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(found.systems, wanted.systems);
+}
+
+#[test]
+fn several_systems_of_a_disk_are_told_apart() {
+    if !has_tools(&["mke2fs", "sfdisk"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.ext4("root.img", &production(), 24, &[]);
+    let script = "label: gpt\nstart=2048, size=49152, type=L\nstart=51200, size=49152, type=L\n";
+    bench.disk("ab.raw", 52, script, &[("root.img", 1), ("root.img", 25)]);
+    let (code, found) = bench.inventory("ab.raw", &[]);
+    assert_eq!(code, 0);
+    let volumes: Vec<_> = found.systems.iter().map(|system| system.volume.as_deref()).collect();
+    assert_eq!(volumes, [Some("partition 1"), Some("partition 2")]);
+    assert_snapshot!("two_systems", bench.told(&["audit", "--baseline", BASELINE, "--as-of", DAY, "ab.raw"]));
+}
+
+#[test]
+fn disks_that_cannot_be_read_are_never_clean() {
+    if !has_tools(&["mke2fs", "sfdisk", "qemu-img"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.ext4("root.img", &production(), 24, &[]);
+    bench.disk("gpt.raw", 28, "label: gpt\nstart=2048, size=49152, type=L\n", &[("root.img", 1)]);
+    bench.run("qemu-img", &["convert", "-O", "qcow2", "gpt.raw", "whole.qcow2"]);
+    let whole = fs::read(bench.path("whole.qcow2")).unwrap();
+    fs::write(bench.path("cut.qcow2"), &whole[..whole.len() / 2]).unwrap();
+    let mut head = whole.clone();
+    head[4..8].copy_from_slice(&9_u32.to_be_bytes());
+    fs::write(bench.path("version.qcow2"), &head).unwrap();
+    let raw = fs::read(bench.path("gpt.raw")).unwrap();
+    let mut broken = raw.clone();
+    broken[512..1024].fill(0);
+    let end = broken.len();
+    broken[end - 512..].fill(0);
+    fs::write(bench.path("no-table.raw"), &broken).unwrap();
+    fs::write(bench.path("cut.raw.gz"), &gzip(&raw)[..20_000]).unwrap();
+    bench.run(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", "-u", "-b", "gone.qcow2", "-F", "qcow2", "orphan.qcow2", "8M"],
+    );
+    bench.run(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw", "host.qcow2", "8M"],
+    );
+    bench.run(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", "-u", "-b", "l00p.qcow2", "-F", "qcow2", "loop.qcow2", "8M"],
+    );
+    let mut lap = fs::read(bench.path("loop.qcow2")).unwrap();
+    let name = lap.windows(10).position(|part| part == b"l00p.qcow2").unwrap();
+    lap[name..name + 4].copy_from_slice(b"loop");
+    fs::write(bench.path("loop.qcow2"), lap).unwrap();
+    bench.sized("blank.raw", 8);
+    bench.disk("empty.raw", 8, "label: gpt\n", &[]);
+    fs::write(bench.path("no.ovf"), "<Envelope xmlns=\"http://schemas.dmtf.org/ovf/envelope/1\">").unwrap();
+    let names = [
+        "cut.qcow2",
+        "version.qcow2",
+        "no-table.raw",
+        "cut.raw.gz",
+        "orphan.qcow2",
+        "host.qcow2",
+        "loop.qcow2",
+        "empty.raw",
+        "no.ovf",
+    ];
+    for name in names {
+        let (code, found) = bench.inventory(name, &[]);
+        assert_eq!(code, 3, "{name}");
+        assert!(found.gaps.iter().any(|gap| gap.required), "{name}");
+    }
+    let mut args = vec!["audit", "--baseline", BASELINE, "--as-of", DAY, "whole.qcow2"];
+    args.extend(names);
+    assert_snapshot!("broken_disks", bench.told(&args));
+    assert_snapshot!("blank_disk", bench.told(&["inventory", "blank.raw"]));
+    assert_snapshot!(
+        "forced_blank_disk",
+        bench.told(&["inventory", &format!("disk:{}", bench.path("blank.raw").display())])
+    );
+}
+
+#[test]
+fn parents_elsewhere_need_leave() {
+    if !has_tools(&["mke2fs", "qemu-img"]) {
+        return;
+    }
+    let bench = Bench::new();
+    for folder in ["bases", "images"] {
+        fs::create_dir(bench.path(folder)).unwrap();
+    }
+    bench.ext4("bases/root.img", &production(), 24, &[]);
+    bench
+        .run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "root.img", "-F", "raw", "bases/base.qcow2"]);
+    let base = bench.path("bases/base.qcow2");
+    let base = base.to_str().unwrap();
+    bench.run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", "images/vm.qcow2"]);
+    let (code, found) = bench.inventory("images/vm.qcow2", &[]);
+    assert_eq!((code, found.systems.len()), (3, 0));
+    let reason = &found.gaps[0].reason;
+    assert!(reason.contains("outside of its folder") && reason.contains("--disk-folder"), "{reason}");
+    let folder = bench.path("bases");
+    let (code, found) = bench.inventory("images/vm.qcow2", &["--disk-folder", folder.to_str().unwrap()]);
+    assert_eq!((code, found.systems.len()), (0, 1));
+}
