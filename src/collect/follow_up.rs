@@ -303,8 +303,9 @@ fn visit_aliases(
             continue;
         };
         // A hard link's content lies in one stratum, and the link may have come with a higher one.
-        let since = squashed.placed(real).unwrap_or(located.stratum);
-        let earlier = squashed.earlier(real).iter().copied().filter(|stratum| *stratum < since);
+        let placed = squashed.placed(real).unwrap_or(located.stratum);
+        let since = squashed.says_since(real).unwrap_or(placed);
+        let earlier = squashed.earlier(real).iter().copied().filter(|stratum| *stratum < placed);
         let places = earlier.map(|id| (id, id, real.clone(), false));
         for (stratum, as_of, path, is_last) in places.chain([(located.stratum, since, located.path, true)]) {
             let shown = Shown { collector, alias, real, as_of, is_last };

@@ -25,6 +25,8 @@ pub struct Squashed {
     events: BTreeMap<ImagePath, Vec<Event>>,
     /// The strata in which an earlier file lay at a path.
     earlier: BTreeMap<ImagePath, Vec<StratumId>>,
+    /// What visible files say under names that led to them when they came, by the paths that they really have.
+    known_as: BTreeMap<ImagePath, KnownAs>,
     /// Gaps that concern no single file.
     pub gaps: Vec<Gap>,
     /// Whether parts of the tree were not walked.
@@ -55,6 +57,14 @@ pub struct Located {
 struct Event {
     stratum: StratumId,
     found: Option<Arc<Found>>,
+}
+
+/// What a file says because its stratum names it through a link: only while the name leads to it.
+#[derive(Debug, Clone)]
+struct KnownAs {
+    name: ImagePath,
+    found: Arc<Found>,
+    leads_there: bool,
 }
 
 /// Where a path leads through links.
@@ -111,9 +121,27 @@ impl Squashed {
             let behind = behind_links(&mut facts);
             self.join(id, facts);
             if behind.entries.is_empty() {
-                return;
+                break;
             }
             facts = behind;
+        }
+        self.follow_names(id);
+    }
+
+    /// A stratum may have taken away a link by which a file was known, or put it back.
+    fn follow_names(&mut self, by: StratumId) {
+        let mut changed = Vec::new();
+        for (path, known) in &self.known_as {
+            let leads_there = matches!(self.follow(&known.name), Resolved::File(real) if real == *path);
+            if leads_there != known.leads_there {
+                changed.push((path.clone(), leads_there));
+            }
+        }
+        for (path, leads_there) in changed {
+            let Some(known) = self.known_as.get_mut(&path) else { continue };
+            known.leads_there = leads_there;
+            let found = leads_there.then(|| Arc::clone(&known.found));
+            self.events.entry(path).or_default().push(Event { stratum: by, found });
         }
     }
 
@@ -137,22 +165,89 @@ impl Squashed {
 
         let visible = facts.entries.into_iter().filter(|(_, node)| *node != Node::Whiteout);
         let placed = |node| Placed { node, stratum: id, content: None };
-        if is_lowest {
+        let below_files = if is_lowest {
             self.tree = Tree::of(visible.map(|(path, node)| (path, placed(node))));
+            self.below_files(self.tree.paths())
         } else {
+            let mut paths = Vec::new();
             for (named, node) in visible {
                 let path = home(named.clone());
                 let mut placed = placed(node);
                 if named != path && matches!(placed.node, Node::File(_)) {
                     placed.content = Some(Box::new(Located { stratum: id, path: named }));
                 }
+                paths.push(path.clone());
                 self.tree.insert(path, placed);
             }
-        }
+            paths.sort();
+            self.below_files(paths.iter())
+        };
+        self.take_out(id, &below_files);
         self.locate_links(id, &moved);
-        for (path, found) in facts.found {
-            self.events.entry(home(path)).or_default().push(Event { stratum: id, found: Some(found) });
+        for (named, found) in facts.found {
+            let path = home(named.clone());
+            if below_files.contains_key(&path) {
+                continue;
+            }
+            if named == path {
+                self.known_as.remove(&path);
+            } else {
+                let known = KnownAs { name: named, found: Arc::clone(&found), leads_there: true };
+                self.known_as.insert(path.clone(), known);
+            }
+            self.events.entry(path).or_default().push(Event { stratum: id, found: Some(found) });
         }
+    }
+
+    /// Which of these sorted paths lie below something that is no directory, and below what.
+    fn below_files<'p>(&self, sorted: impl Iterator<Item = &'p ImagePath>) -> BTreeMap<ImagePath, ImagePath> {
+        let mut below_files = BTreeMap::new();
+        let mut in_the_way: Option<ImagePath> = None;
+        let mut good_parent: &[u8] = b"";
+        for path in sorted {
+            if path.parent_bytes() == good_parent {
+                continue;
+            }
+            let is_below = in_the_way.as_ref().is_some_and(|above| path.below(above).is_some());
+            if !is_below {
+                in_the_way = self.no_directory_above(path);
+            }
+            match &in_the_way {
+                Some(above) => drop(below_files.insert(path.clone(), above.clone())),
+                None => good_parent = path.parent_bytes(),
+            }
+        }
+        below_files
+    }
+
+    /// Takes out what a stratum has below something that is no directory: no engine unpacks such a layer (umoci,
+    /// containerd and GNU tar stop there), so what it would make is unknown. A gap each for what is in the way.
+    fn take_out(&mut self, id: StratumId, below_files: &BTreeMap<ImagePath, ImagePath>) {
+        let mut in_the_way: BTreeMap<&ImagePath, u64> = BTreeMap::new();
+        for (path, above) in below_files {
+            self.tree.remove(path);
+            *in_the_way.entry(above).or_default() += 1;
+        }
+        for (above, entries) in in_the_way {
+            let reason = format!(
+                "layer {} has {entries} entries below it, and it is no directory: engines do not unpack such a layer",
+                id.0
+            );
+            self.gaps.push(Gap { place: above.to_string(), reason, required: true });
+        }
+    }
+
+    /// What is nearest above a path, if it is no directory.
+    fn no_directory_above(&self, path: &ImagePath) -> Option<ImagePath> {
+        let mut above = path.parent();
+        while !above.is_root() {
+            match self.tree.get(&above).map(|placed| &placed.node) {
+                Some(Node::Directory(_) | Node::Opaque) => return None,
+                Some(_) => return Some(above),
+                None => above = above.parent(),
+            }
+        }
+        None
     }
 
     /// Hides what an entry of a higher stratum hides of this tree.
@@ -198,6 +293,7 @@ impl Squashed {
         if matches!(old.node, Node::File(_) | Node::HardLink(_)) && old.stratum != by {
             self.earlier.entry(path.clone()).or_default().push(old.stratum);
         }
+        self.known_as.remove(path);
         if let Some(events) = self.events.get_mut(path) {
             events.push(Event { stratum: by, found: None });
         }
@@ -240,6 +336,15 @@ impl Squashed {
     #[must_use]
     pub fn placed(&self, path: &ImagePath) -> Option<StratumId> {
         self.tree.get(path).map(|placed| placed.stratum)
+    }
+
+    /// The stratum since which the file at a real path may say what it says now: that which put it there, or
+    /// a later one that changed by which names it is known.
+    #[must_use]
+    pub(super) fn says_since(&self, path: &ImagePath) -> Option<StratumId> {
+        let placed = self.placed(path)?;
+        let last = self.events.get(path).and_then(|events| events.last());
+        Some(last.map_or(placed, |event| placed.max(event.stratum)))
     }
 
     /// The strata in which an earlier file lay at a real path, lowest first.

@@ -85,6 +85,11 @@ fn listed(root: &Path, below: &Path, into: &mut BTreeMap<String, String>) {
 }
 
 fn unpacked_by_umoci(layers: &[Vec<u8>]) -> Option<BTreeMap<String, String>> {
+    Some(umoci(layers)?.unwrap())
+}
+
+/// What umoci unpacks, or says.
+fn umoci(layers: &[Vec<u8>]) -> Option<Result<BTreeMap<String, String>, String>> {
     let umoci = tool("umoci")?;
     let directory = TempDir::new().unwrap();
     let layout = Layout(directory.path());
@@ -98,11 +103,13 @@ fn unpacked_by_umoci(layers: &[Vec<u8>]) -> Option<BTreeMap<String, String>> {
         .arg(&bundle)
         .output()
         .unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    if !done.status.success() {
+        return Some(Err(String::from_utf8_lossy(&done.stderr).into_owned()));
+    }
     let root = bundle.join("rootfs");
     let mut all = BTreeMap::new();
     listed(&root, &root, &mut all);
-    Some(all)
+    Some(Ok(all))
 }
 
 #[test]
@@ -175,40 +182,146 @@ fn layers_merge_by_the_rules() {
     }
 }
 
-/// The database of the upper layer is written through a link of the lower one.
+/// An upper layer puts a file, a directory or nothing in the place of the link through which the lower one named its
+/// database, and it may put the link back: what the database says counts only while something leads to it.
 #[test]
-fn a_database_that_its_layer_names_through_a_link_is_read() {
-    let directory = TempDir::new().unwrap();
-    let layout = Layout(directory.path());
-    let status = |version: &str| {
-        format!("Package: a\nStatus: install ok installed\nArchitecture: all\nVersion: {version}\n\n")
-    };
-    let tar_of = |files: &[(&str, String)], link: Option<(&str, &str)>| {
+fn a_database_behind_a_link_counts_while_the_link_is_there() {
+    let package = ("var/lib/dpkg/status.d/a", status("1"));
+    let link = Some(("var/lib", "b"));
+    let lower = tar_of(&[release(), package], link);
+    let empty = || tar_of(&[], None);
+    let linked = || tar_of(&[], link);
+    let file = || tar_of(&[("var/lib", String::new())], None);
+    let gone = || tar_of(&[("var/.wh.lib", String::new())], None);
+    let elsewhere = || tar_of(&[("var/c/x", String::new())], Some(("var/lib", "c")));
+    let other = || tar_of(&[("var/lib/dpkg/status.d/a", status("2"))], None);
+    let directory = |link: (&str, &str)| {
         let mut builder = tar::Builder::new(Vec::new());
-        for (name, content) in files {
+        for (name, target) in [("var/lib", None), (link.0, Some(link.1))] {
             let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(content.len() as u64);
-            builder.append_data(&mut header, name, content.as_bytes()).unwrap();
-        }
-        if let Some((name, target)) = link {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o755);
             header.set_size(0);
-            builder.append_link(&mut header, name, target).unwrap();
+            match target {
+                None => {
+                    header.set_entry_type(EntryType::Directory);
+                    builder.append_data(&mut header, name, &b""[..]).unwrap();
+                }
+                Some(target) => {
+                    header.set_entry_type(EntryType::Symlink);
+                    builder.append_link(&mut header, name, target).unwrap();
+                }
+            }
         }
         builder.into_inner().unwrap()
     };
-    let release = ("etc/os-release", "ID=debian\nVERSION_ID=12\n".to_owned());
-    let lower = tar_of(&[release, ("var/lib/dpkg/status", status("1"))], Some(("data", "var/lib/dpkg")));
-    let upper = tar_of(&[("data/status", status("2"))], None);
-    layout.finish(&[layout.image("amd64", &[lower, upper].map(|tar| (tar.clone(), gzip(&tar))))]);
+    let inner = || directory(("var/lib/dpkg", "../b/dpkg"));
+    let renamed = || directory(("var/lib/dpkg/status.d/x", "../../../b/dpkg/status.d/a"));
+    for (case, above, want) in [
+        ("the link stays", vec![empty()], vec!["1 of layer 0"]),
+        ("a file", vec![file()], vec![]),
+        ("a whiteout", vec![gone()], vec![]),
+        ("another link", vec![elsewhere()], vec![]),
+        ("a file, and the link again", vec![file(), linked()], vec!["1 of layer 2"]),
+        ("the same link", vec![linked()], vec!["1 of layer 0"]),
+        ("the next link again", vec![linked(), empty(), gone()], vec![]),
+        ("another link that leads there by this name", vec![inner()], vec!["1 of layer 0"]),
+        ("by another name", vec![renamed()], vec!["1 of layer 0"]),
+        ("by another name, later", vec![file(), renamed()], vec!["1 of layer 2"]),
+        ("a database of its own", vec![gone(), other(), empty()], vec!["2 of layer 2"]),
+        ("through the link, then gone", vec![other(), gone()], vec![]),
+    ] {
+        let layers: Vec<Vec<u8>> = std::iter::once(lower.clone()).chain(above).collect();
+        let inventory = inventory_of(&layers);
+        let shown: Vec<String> = inventory
+            .systems
+            .iter()
+            .flat_map(|system| &system.packages)
+            .map(|package| format!("{} of layer {}", package.version, package.stratum.0))
+            .collect();
+        assert_eq!(shown, want, "{case}: {:?}", inventory.gaps);
+    }
+}
+
+/// Entries below a file or below a link that leads to none: engines stop there.
+#[test]
+fn what_lies_below_a_file_is_a_gap() {
+    for (layers, want) in [
+        (&[&["a", "a/b"][..]][..], &["/a"][..]),
+        (&[&["a", "a/b/", "a/b/c", "a-b", "a0"]], &["/a"]),
+        (&[&["a"], &["a/b"]], &["/a"]),
+        (&[&["b", "a -> b", "a/c"]], &["/a"]),
+        (&[&["a -> a", "a/b"]], &["/a"]),
+        (&[&["a", "b = a", "b/c"]], &["/b"]),
+        // The file came last, or a directory took its place.
+        (&[&["a/b", "a"]], &[]),
+        (&[&["a"], &["a/", "a/b"]], &[]),
+        (&[&["a"], &[".wh.a", "a/b"]], &[]),
+    ] {
+        let tars: Vec<_> =
+            layers.iter().enumerate().map(|(number, members)| layer(number, members)).collect();
+        let gather = |tar: &Vec<u8>| {
+            let stratum = layer_of(tar.clone(), None, Limits::default());
+            gather(&*stratum, Scope::All, &[], &Limits::default()).unwrap()
+        };
+        let squashed = squash(tars.iter().map(gather).collect());
+        let places: Vec<&str> = squashed.gaps.iter().map(|gap| gap.place.as_str()).collect();
+        assert_eq!(places, want, "{layers:?}");
+        for (path, _) in squashed.below(&ImagePath::root()) {
+            let above = path.parent();
+            let is_file = |node: &Node| !matches!(node, Node::Directory(_) | Node::Opaque);
+            assert!(above.is_root() || !squashed.node(&above).is_some_and(is_file), "{layers:?}: {path}");
+        }
+        if let Some(unpacked) = umoci(&tars) {
+            assert_eq!(unpacked.is_ok(), want.is_empty(), "{layers:?}: {unpacked:?}");
+        }
+    }
+}
+
+fn status(version: &str) -> String {
+    format!("Package: a\nStatus: install ok installed\nArchitecture: all\nVersion: {version}\n\n")
+}
+
+fn release() -> (&'static str, String) {
+    ("etc/os-release", "ID=debian\nVERSION_ID=12\n".to_owned())
+}
+
+/// A layer: the link first, so that what lies below it is named through it.
+fn tar_of(files: &[(&str, String)], link: Option<(&str, &str)>) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    if let Some((name, target)) = link {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, name, target).unwrap();
+    }
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn inventory_of(layers: &[Vec<u8>]) -> karat::model::Inventory {
+    let directory = TempDir::new().unwrap();
+    let layout = Layout(directory.path());
+    let layers: Vec<_> = layers.iter().map(|tar| (tar.clone(), gzip(tar))).collect();
+    layout.finish(&[layout.image("amd64", &layers)]);
     let output = assert_cmd::Command::cargo_bin("karat")
         .unwrap()
         .args(["inventory", directory.path().to_str().unwrap(), "-o", "json", "--platform", "linux/amd64"])
         .output()
         .unwrap();
-    let inventory: karat::model::Inventory = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The database of the upper layer is written through a link of the lower one.
+#[test]
+fn a_database_that_its_layer_names_through_a_link_is_read() {
+    let lower = tar_of(&[release(), ("var/lib/dpkg/status", status("1"))], Some(("data", "var/lib/dpkg")));
+    let upper = tar_of(&[("data/status", status("2"))], None);
+    let inventory = inventory_of(&[lower, upper]);
     let versions: Vec<_> = inventory.systems[0].packages.iter().map(|p| p.version.to_string()).collect();
     assert_eq!(versions, ["2"], "{:?}", inventory.gaps);
 }

@@ -82,6 +82,11 @@ impl Tree {
         self.range(directory.join("\0")).take_while(move |(path, _)| path.below(&directory).is_some())
     }
 
+    /// All paths, in order.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &ImagePath> {
+        self.iter().map(|(path, _)| path)
+    }
+
     fn iter(&self) -> Merged<'_> {
         self.range(ImagePath::root())
     }
