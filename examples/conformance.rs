@@ -78,6 +78,8 @@ const KINDS: &[(&str, Run)] = &[
     ("changelogs-debian", changelogs_debian),
     ("channels", channels::channels),
     ("disks", disks::disks),
+    ("disks-trees", disks::trees),
+    ("disks-damaged", disks::damaged),
     ("images", images::images),
     ("images-inspector", images::images_inspector),
     ("images-layouts", images::layouts),

@@ -1,17 +1,24 @@
-//! Disk containers against the guest bytes that qemu-img reads of them, and broken ones, which must be refused.
+//! Disk images: guest bytes against what qemu-img reads of them, file lists against those of the Sleuth Kit, and
+//! damaged ones, which must be refused or say what is lost.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use karat::bytes::{HostFile, ReadAt, Reader};
+use karat::codec::{self, Compression};
+use karat::error::{Error, Kind};
 use karat::limits::Limits;
+use karat::model::{Gap, ImagePath, StratumId};
 use karat::source::disk::{Folder, NoSiblings, open_disk};
-use karat::volume::{FsKind, Role, volumes};
+use karat::stratum::{Entry, Request, Scope, Sink, Stratum as _, Want};
+use karat::tree::{self, BlockCache, FileTree, FsKind, Mount, NodeId, NodeKind, TreeStratum};
+use karat::volume::{Role, Volume, volumes};
 use sha2::{Digest as _, Sha256};
 
-use super::{Case, Failable, Outcome, rows};
+use super::{Case, Failable, Outcome, difference, files, rows, text};
 
 fn digest(data: &dyn ReadAt) -> Failable<String> {
     let mut hash = Sha256::new();
@@ -26,11 +33,14 @@ fn digest(data: &dyn ReadAt) -> Failable<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// A disk, or the only file of a compressed one.
 fn open(path: &Path) -> karat::error::Result<Arc<dyn ReadAt>> {
     let limits = Limits::default();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if name.ends_with(".zst") {
-        let bytes = zstd::decode_all(File::open(path)?)?;
+    if [".gz", ".xz", ".zst"].iter().any(|end| name.ends_with(end)) {
+        let stored = fs::read(path)?;
+        let mut bytes = Vec::new();
+        codec::decoder(Compression::of(&stored), &stored[..], &limits)?.read_to_end(&mut bytes)?;
         return Ok(open_disk("disk", Arc::new(bytes), &NoSiblings, &limits)?.data);
     }
     let file = Arc::new(HostFile::new(File::open(path)?)?);
@@ -56,8 +66,10 @@ pub(crate) fn disks(root: &Path) -> Failable<Outcome> {
         };
         cases.push(Case::new(name, failure));
     }
-    let differencing = open(&root.join("dfvfs/image-differential.vhd"));
-    cases.push(Case::new("dfvfs/image-differential.vhd", differencing.err().map(|error| error.to_string())));
+    let differencing = "dfvfs/image-differential.vhd";
+    let why = "neither copy of its footer has the sum of its bytes; qemu-img refuses it too";
+    let failure = refused(&root.join(differencing));
+    cases.push(Case { note: Some(why.into()), ..Case::new(differencing, failure) });
     cases.push(Case::new("libguestfs/mbr-ext2-empty.img.gz", empty_ext2(&root)?));
     for name in ["qcow2/testdata/invalid.qcow2", "vdi/testdata/invalid.vdi", "vmdk/testdata/invalid.vmdk"] {
         cases.push(Case::new(format!("scalibr/{name}"), refused(&root.join("scalibr").join(name))));
@@ -78,11 +90,328 @@ fn refused(path: &Path) -> Option<String> {
 
 /// A boot record with one empty ext2.
 fn empty_ext2(root: &Path) -> Failable<Option<String>> {
-    let bytes = fs::read(root.join("libguestfs/mbr-ext2-empty.img.gz"))?;
-    let mut disk = Vec::new();
-    flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut disk)?;
-    let disk: Arc<dyn ReadAt> = Arc::new(disk);
+    let disk = open(&root.join("libguestfs/mbr-ext2-empty.img.gz"))?;
     let layout = volumes(&disk, &Limits::default())?;
     let found: Vec<_> = layout.volumes.iter().map(|volume| (volume.number, volume.probed.kind)).collect();
     Ok((found != [(Some(1), FsKind::Ext2)]).then(|| format!("{found:?}")))
+}
+
+// --- file lists -----------------------------------------------------------------------------------------------
+
+/// Where the images lie that have a list of files: of the list `NAME.fls.tsv`.
+const LISTED: &[(&str, &str)] = &[
+    ("dfimagetools_image.qcow2", "dfimagetools/image.qcow2"),
+    ("dfvfs_ext2.qcow2", "dfvfs/ext2.qcow2"),
+    ("dfvfs_ext2.vhd", "dfvfs/ext2.vhd"),
+    ("dfvfs_ext2.vmdk", "dfvfs/ext2.vmdk"),
+    ("dfvfs_iso9660", "dfvfs/iso9660.raw"),
+    ("ext4-view_test_disk1", "ext4-view/test_disk1.bin.zst"),
+    ("ext4-view_test_disk_ext2", "ext4-view/test_disk_ext2.bin.zst"),
+    ("ext4-view_test_disk_ext3", "ext4-view/test_disk_ext3.bin.zst"),
+    ("ntfs_testfs1", "ntfs/testfs1"),
+    (
+        "scalibr_qcow2_testdata_valid-ext-exfat-fat32-ntfs.qcow2",
+        "scalibr/qcow2/testdata/valid-ext-exfat-fat32-ntfs.qcow2",
+    ),
+];
+
+/// What the Sleuth Kit lists for a kind of file system.
+struct Lister {
+    /// Its name there.
+    name: &'static str,
+    /// Whether its numbers of files are inode numbers of the file system.
+    has_inodes: bool,
+    /// What it lists beside what the file system shows, for people; told by [`is_own`].
+    note: Option<&'static str>,
+}
+
+/// All kinds with lists: a tree that is read is compared as soon as `tree::open` knows its kind.
+const LISTERS: &[Lister] = &[
+    Lister { name: "ext2", has_inodes: true, note: None },
+    Lister { name: "ext3", has_inodes: true, note: None },
+    Lister { name: "ext4", has_inodes: true, note: None },
+    Lister { name: "xfs", has_inodes: true, note: None },
+    Lister { name: "iso9660", has_inodes: false, note: None },
+    Lister { name: "fat32", has_inodes: false, note: None },
+    Lister { name: "exfat", has_inodes: false, note: None },
+    Lister { name: "ntfs", has_inodes: false, note: Some("metadata files and streams are not compared") },
+];
+
+/// Names that the Sleuth Kit makes up, and files that hold the file system itself.
+fn is_own(path: &str) -> bool {
+    path.starts_with('$') || path.contains(" (Volume Label Entry)")
+}
+
+/// The files that one volume has by a list: `kind inode path size`.
+struct Listed {
+    offset: u64,
+    lister: Option<&'static Lister>,
+    name: String,
+    files: BTreeSet<String>,
+}
+
+fn listed(list: &str) -> Failable<Vec<Listed>> {
+    let mut all: Vec<Listed> = Vec::new();
+    for line in list.lines() {
+        if let Some(about) = line.strip_prefix("# partition offset_sectors=") {
+            let (sectors, name) = about.split_once(" fstype=").ok_or("no fstype")?;
+            let lister = LISTERS.iter().find(|lister| lister.name == name);
+            let offset = sectors.parse::<u64>()? * 512;
+            all.push(Listed { offset, lister, name: name.to_owned(), files: BTreeSet::new() });
+            continue;
+        }
+        let (Some((about, rest)), Some(last)) = (line.split_once(":\t"), all.last_mut()) else { continue };
+        let (kind, inode) = about.split_once(' ').ok_or("no inode")?;
+        let (path, size) = rest.rsplit_once('\t').ok_or("no size")?;
+        let is_deleted = inode.starts_with('*') || !kind.starts_with(['r', 'd', 'l']);
+        if !is_deleted && !is_own(path) {
+            let kind = kind.chars().next().unwrap_or('-');
+            let inode = last.lister.is_some_and(|lister| lister.has_inodes).then_some(inode).unwrap_or("-");
+            let size = if kind == 'd' { "-" } else { size };
+            last.files.insert(format!("{kind} {inode} {path} {size}"));
+        }
+    }
+    Ok(all)
+}
+
+/// What a tree has, said as a list says it, every file read whole; and what it says that it does not read, by path.
+fn shown(
+    tree: &dyn FileTree,
+    has_inodes: bool,
+) -> karat::error::Result<(BTreeSet<String>, Vec<(String, Error)>)> {
+    let mut all = BTreeSet::new();
+    let mut not_read = Vec::new();
+    let mut todo = vec![(String::new(), tree.root())];
+    while let Some((above, directory)) = todo.pop() {
+        let mut names: Vec<(String, NodeId)> = Vec::new();
+        let listed = tree.read_dir(directory, &mut |entry| {
+            names.push((format!("{above}{}", String::from_utf8_lossy(entry.name)), entry.node));
+            Ok(())
+        });
+        match listed {
+            Err(error) if matches!(error.kind(), Kind::Unsupported { .. }) => {
+                not_read.push((above.clone(), error))
+            }
+            other => other?,
+        }
+        for (path, node) in names {
+            let meta = tree.meta(node)?;
+            let inode = if has_inodes { node.number.to_string() } else { "-".into() };
+            let (kind, size) = match meta.kind {
+                NodeKind::Directory => ('d', "-".to_owned()),
+                NodeKind::Symlink => ('l', tree.read_link(node)?.len().to_string()),
+                NodeKind::File => ('r', whole(&*tree.open(node)?)?.to_string()),
+                NodeKind::Special => ('s', meta.size_bytes.to_string()),
+            };
+            all.insert(format!("{kind} {inode} {path} {size}"));
+            if meta.kind == NodeKind::Directory {
+                todo.push((format!("{path}/"), node));
+            }
+        }
+    }
+    Ok((all, not_read))
+}
+
+/// How many bytes a file has, read to its end.
+fn whole(content: &dyn ReadAt) -> karat::error::Result<u64> {
+    Ok(std::io::copy(&mut Reader::new(content), &mut std::io::sink())?)
+}
+
+/// Opens what lies on a volume.
+fn open_tree(volume: &Volume) -> karat::error::Result<Arc<dyn FileTree>> {
+    let limits = Arc::new(Limits::default());
+    let Some(data) = &volume.data else {
+        return Err(Error::unsupported(format!("{}: {:?}", volume.place, volume.role)));
+    };
+    tree::open(volume.probed.kind, Arc::clone(data), &BlockCache::new(&limits), &limits)
+}
+
+/// The files of every volume that the Sleuth Kit lists.
+pub(crate) fn trees(root: &Path) -> Failable<Outcome> {
+    let root = root.join("disks");
+    let mut cases = Vec::new();
+    for path in files(&root.join("truth"))? {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(name) = file.strip_suffix(".fls.tsv") else { continue };
+        let lists = listed(&text(&path)?)?;
+        let Some((_, image)) = LISTED.iter().find(|(list, _)| *list == name) else {
+            if lists.iter().any(|list| !list.files.is_empty()) {
+                cases.push(Case::new(name, Some("no image is known for this list".into())));
+            }
+            continue;
+        };
+        let disk = open(&root.join(image))?;
+        let layout = volumes(&disk, &Limits::default())?;
+        for list in lists {
+            let volume = layout
+                .volumes
+                .iter()
+                .find(|volume| volume.ranges.first().is_some_and(|range| range.start == list.offset));
+            let (failure, told) = match volume {
+                None => (Some(format!("no volume begins at byte {}", list.offset)), None),
+                Some(volume) => match open_tree(volume) {
+                    Err(error) => (Some(error.to_string()), None),
+                    Ok(tree) => compared(&*tree, &list),
+                },
+            };
+            let note = told.or_else(|| list.lister.and_then(|lister| lister.note).map(str::to_owned));
+            cases.push(Case { note, ..Case::new(format!("{image} {}", list.name), failure) });
+        }
+    }
+    Ok(Outcome::Cases(cases))
+}
+
+/// What differs, and what a reader should know. What the tree says that it does not read is no difference.
+fn compared(tree: &dyn FileTree, list: &Listed) -> (Option<String>, Option<String>) {
+    if let Some(doubt) = tree.doubts().first() {
+        return (Some(doubt.to_string()), None);
+    }
+    let (shown, not_read) = match shown(tree, list.lister.is_some_and(|lister| lister.has_inodes)) {
+        Err(error) => return (Some(error.to_string()), None),
+        Ok(shown) => shown,
+    };
+    let is_told = |line: &&String| {
+        let path = line.splitn(3, ' ').nth(2).unwrap_or_default();
+        not_read.iter().any(|(directory, _)| path.starts_with(directory.as_str()))
+    };
+    let (told, want): (BTreeSet<&String>, BTreeSet<&String>) = list.files.iter().partition(is_told);
+    let want = want.into_iter().cloned().collect();
+    let note = not_read.first().map(|(directory, error)| {
+        format!("{} files below /{directory} are told as a gap: {error}", told.len())
+    });
+    (difference(&shown, &want), note)
+}
+
+// --- damage ---------------------------------------------------------------------------------------------------
+
+/// What must come of a damaged image.
+#[derive(Clone, Copy)]
+enum Damage {
+    /// What is damaged is a gap with a place that has this in it, or the whole is refused.
+    Told(&'static str),
+    /// All entries, so many, can be had in spite of it, for this reason.
+    Harmless(u64, &'static str),
+}
+
+/// The images of e2fsprogs' and btrfs-progs' own tests, and what e2fsck(8) and btrfs-check(8) find wrong with them.
+const DAMAGED: &[(&str, Damage)] = &[
+    (
+        "e2fsprogs/f_16384_block.image.gz",
+        Damage::Harmless(1, "nothing is wrong: blocks are larger than pages"),
+    ),
+    ("e2fsprogs/f_bad_encryption.image.gz", Damage::Told("an encrypted directory")),
+    ("e2fsprogs/f_baddir.image.gz", Damage::Told("foo/bar")),
+    ("e2fsprogs/f_badjourblks.image.gz", Damage::Harmless(1, "a broken journal that need not be replayed")),
+    (
+        "e2fsprogs/f_cloneblock_alloc_error.image.gz",
+        Damage::Harmless(4, "sizes are as inodes say and two files have one block: the kernel reads them so"),
+    ),
+    ("e2fsprogs/f_convert_bmap.image.gz", Damage::Harmless(2, "nothing is wrong: a block map")),
+    ("e2fsprogs/f_dup3.image.gz", Damage::Told("/lost+found")),
+    ("e2fsprogs/f_dup_de.image.gz", Damage::Told("modules.conf.old")),
+    ("e2fsprogs/f_expand.image.gz", Damage::Harmless(2, "nothing is wrong")),
+    ("e2fsprogs/f_ext_journal.image.gz", Damage::Told("a journal on another device")),
+    ("e2fsprogs/f_extent_leaf_bad_csum.image.gz", Damage::Told("ext extent header: checksum")),
+    ("e2fsprogs/f_extents.image.gz", Damage::Told("/fbad-flag")),
+    (
+        "e2fsprogs/f_h_badnode.image.gz",
+        Damage::Harmless(47720, "only an index is broken, and as many entries are there as after e2fsck"),
+    ),
+    (
+        "e2fsprogs/f_h_badroot.image.gz",
+        Damage::Harmless(1911, "only indexes are broken, and as many entries are there as after e2fsck"),
+    ),
+    ("e2fsprogs/f_holedir3.image.gz", Damage::Told("/dir")),
+    ("e2fsprogs/f_htree_bad_csum.image.gz", Damage::Told("ext directory: checksum")),
+    ("e2fsprogs/f_lpf.image.gz", Damage::Harmless(2, "inodes without a name are nowhere in the tree")),
+    ("e2fsprogs/f_misstable.image.gz", Damage::Told("ext group descriptor: inode_table")),
+    ("e2fsprogs/f_zero_group.image.gz", Damage::Told("ext group descriptor: inode_table")),
+    (
+        "btrfs-progs/convert-tests/020-refuse-needs-recovery/ext4.raw.xz",
+        Damage::Harmless(1, "an ext4 whose journal is replayed in memory"),
+    ),
+];
+
+/// Takes all files whole, and keeps gaps.
+#[derive(Default)]
+struct All {
+    entries: Mutex<u64>,
+    gaps: Mutex<Vec<Gap>>,
+}
+
+impl Sink for All {
+    fn request(&self, _: &Entry) -> Request {
+        *self.entries.lock().expect("no panic while it is held") += 1;
+        Request::content(Want::Random)
+    }
+
+    fn file(&self, entry: &Entry, content: &dyn ReadAt) {
+        if let Err(error) = whole(content) {
+            self.gap(Gap { place: entry.path.to_string(), reason: error.to_string(), required: true });
+        }
+    }
+
+    fn gap(&self, gap: Gap) {
+        self.gaps.lock().expect("no panic while it is held").push(gap);
+    }
+}
+
+/// What an image shows and what is lost of it.
+fn walked(path: &Path) -> karat::error::Result<(u64, Vec<Gap>)> {
+    let disk = open(path)?;
+    let limits = Arc::new(Limits::default());
+    let layout = volumes(&disk, &limits)?;
+    let volume = layout
+        .volumes
+        .iter()
+        .find(|volume| volume.role == Role::Candidate)
+        .ok_or_else(|| Error::unsupported("no volume that can be read"))?;
+    let tree = open_tree(volume)?;
+    let mount = Mount::new(ImagePath::root(), tree, volume.place.clone());
+    let all = All::default();
+    TreeStratum::new(StratumId(0), vec![mount], limits)?.visit(Scope::All, &all)?;
+    let entries = *all.entries.lock().expect("no panic while it was held");
+    let gaps = all.gaps.into_inner().expect("no panic while it was held");
+    Ok((entries, gaps))
+}
+
+/// Damaged images: what is lost is told.
+pub(crate) fn damaged(root: &Path) -> Failable<Outcome> {
+    let root = root.join("disks");
+    let images: Vec<PathBuf> = ["e2fsprogs", "btrfs-progs"]
+        .iter()
+        .map(|directory| files(&root.join(directory)))
+        .collect::<Failable<Vec<_>>>()?
+        .concat();
+    let known: BTreeMap<&str, Damage> = DAMAGED.iter().copied().collect();
+    let mut cases = Vec::new();
+    for image in images {
+        let name = image.strip_prefix(&root)?.to_string_lossy().into_owned();
+        if !(name.ends_with(".gz") || name.ends_with(".xz")) {
+            continue;
+        }
+        let about = known.get(name.as_str()).copied();
+        let (failure, note) = match (walked(&image), about) {
+            (Err(error), Some(Damage::Told(_))) if !matches!(error.kind(), Kind::Unsupported { .. }) => {
+                (None, Some(format!("refused: {error}")))
+            }
+            (Err(error), _) => (Some(format!("refused: {error}")), None),
+            (Ok((entries, gaps)), None) => {
+                (Some(format!("not known: {entries} entries, {} gaps: {gaps:?}", gaps.len())), None)
+            }
+            (Ok((_, gaps)), Some(Damage::Told(place))) => {
+                match gaps.iter().find(|gap| gap.place.contains(place) || gap.reason.contains(place)) {
+                    Some(gap) => (None, Some(format!("{}: {}", gap.place, gap.reason))),
+                    None => (Some(format!("nothing is told of {place}: {gaps:?}")), None),
+                }
+            }
+            (Ok((entries, gaps)), Some(Damage::Harmless(want, why))) => match gaps.first() {
+                None if entries == want => (None, Some(why.to_owned())),
+                None => (Some(format!("{entries} entries against {want}")), None),
+                Some(gap) => (Some(format!("{}: {}", gap.place, gap.reason)), None),
+            },
+        };
+        cases.push(Case { note, ..Case::new(name, failure) });
+    }
+    Ok(Outcome::Cases(cases))
 }
