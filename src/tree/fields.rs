@@ -1,7 +1,7 @@
 //! Fixed fields of an on-disk structure: every read is checked, and says which structure was cut off.
 
 use super::crc32c::crc32c;
-use crate::bytes::size_of_len;
+use crate::bytes::{size_of_len, sum_holds};
 use crate::error::{Error, Result};
 
 /// A structure's bytes, its name for messages, and where it stands on the volume.
@@ -87,7 +87,7 @@ impl<'a> Fields<'a> {
         let stored = self.le32(at)?;
         let blank = crc32c(crc32c(!0, self.slice(0, at)?), &[0; 4]);
         let computed = !crc32c(blank, self.bytes.get(at.saturating_add(4)..).unwrap_or_default());
-        match stored == computed {
+        match sum_holds(stored, computed) {
             true => Ok(()),
             false => {
                 let found = format!("{stored:#010x}");

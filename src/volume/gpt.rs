@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::probe::{guid, peek};
-use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64};
+use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, sum_holds};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
@@ -113,7 +113,7 @@ fn header(disk: &dyn ReadAt, sector_bytes: u64, sector: u64, limits: &Limits) ->
     sum.update(&[0; 4]);
     sum.update(summed.get(20..).unwrap_or_default());
     let (sum, found) = (sum.finalize(), le_u32(&bytes, 16));
-    if sum != found {
+    if !sum_holds(found, sum) {
         return wrong("header checksum", 16, format!("{found:#x}"), &format!("the sum {sum:#x}"));
     }
     if le_u64(&bytes, 24) != sector {
@@ -132,7 +132,7 @@ fn header(disk: &dyn ReadAt, sector_bytes: u64, sector: u64, limits: &Limits) ->
     let mut entries = vec![0; usize::try_from(table_bytes).unwrap_or_default()];
     disk.read_exact_at(start, &mut entries)?;
     let (found, sum) = (le_u32(&bytes, 88), crc32fast::hash(&entries));
-    if sum != found {
+    if !sum_holds(found, sum) {
         return wrong("checksum of the entries", 88, format!("{found:#x}"), &format!("the sum {sum:#x}"));
     }
     let size = usize::try_from(entry_bytes).unwrap_or(128);

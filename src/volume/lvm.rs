@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::probe::peek;
-use crate::bytes::{ReadAt, array_at, le_u32, le_u64, passes_end, size_of_len};
+use crate::bytes::{ReadAt, array_at, le_u32, le_u64, passes_end, size_of_len, sum_holds};
 use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 
@@ -52,7 +52,7 @@ fn label_sector(volume: &dyn ReadAt) -> Result<Option<([u8; 512], usize)>> {
         let is_one = bytes.starts_with(b"LABELONE")
             && array_at(&bytes, 24) == *b"LVM2 001"
             && le_u64(&bytes, 8) == sector
-            && le_u32(&bytes, 16) == checksum(bytes.get(20..).unwrap_or_default());
+            && sum_holds(le_u32(&bytes, 16), checksum(bytes.get(20..).unwrap_or_default()));
         if is_one {
             let header = usize::try_from(le_u32(&bytes, 20)).unwrap_or(usize::MAX).min(512);
             return Ok(Some((bytes, header)));
@@ -143,7 +143,7 @@ fn area(data: &dyn ReadAt, at: u64, size: u64, limits: &Limits) -> Result<Option
         return wrong("metadata area", at, "another magic or version", "` LVM2 x[5A%r0N*>`, version 1");
     }
     let (found, sum) = (le_u32(&bytes, 0), checksum(bytes.get(4..).unwrap_or_default()));
-    if found != sum {
+    if !sum_holds(found, sum) {
         return wrong(
             "checksum of the metadata area",
             at,
@@ -174,7 +174,7 @@ fn area(data: &dyn ReadAt, at: u64, size: u64, limits: &Limits) -> Result<Option
         data.read_exact_at(at.saturating_add(SECTOR), tail)?;
     }
     let (found, sum) = (le_u32(location, 16), checksum(&text));
-    if found != sum {
+    if !sum_holds(found, sum) {
         return wrong(
             "checksum of the metadata text",
             at,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::cache::Tables;
 use super::map::{Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
-use crate::bytes::{ReadAt, Section, array_at, be_u32, be_u64};
+use crate::bytes::{ReadAt, Section, array_at, be_u32, be_u64, sum_holds};
 use crate::error::{Error, Result, quoted};
 
 const FORMAT: &str = "VHD";
@@ -75,7 +75,7 @@ impl Footer {
         let len = if file.size_bytes().saturating_sub(at) == 511 { 511 } else { 512 };
         file.read_exact_at(at, bytes.get_mut(..len).unwrap_or_default())?;
         let (found, sum) = (be_u32(&bytes, 64), checksum(&bytes, 64));
-        if !bytes.starts_with(COOKIE) || found != sum {
+        if !bytes.starts_with(COOKIE) || !sum_holds(found, sum) {
             return wrong(
                 "footer checksum",
                 at.saturating_add(64),
@@ -152,7 +152,7 @@ impl Header {
         let mut bytes = Box::new([0; 1024]);
         file.read_exact_at(at, &mut *bytes)?;
         let (found, sum) = (be_u32(&*bytes, 36), checksum(&*bytes, 36));
-        if !bytes.starts_with(b"cxsparse") || found != sum {
+        if !bytes.starts_with(b"cxsparse") || !sum_holds(found, sum) {
             return wrong(
                 "dynamic header",
                 at,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::cache::Tables;
 use super::map::{Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
-use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64};
+use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, sum_holds};
 use crate::error::{Error, Result, quoted};
 
 mod log;
@@ -61,7 +61,7 @@ impl Header {
         let mut bytes = [0; 4096];
         file.read_exact_at(at, &mut bytes)?;
         let (found, sum) = (le_u32(&bytes, 4), checksum(&bytes));
-        if !bytes.starts_with(b"head") || found != sum {
+        if !bytes.starts_with(b"head") || !sum_holds(found, sum) {
             return wrong("header", at, format!("checksum {found:#x}"), &format!("`head` and {sum:#x}"));
         }
         let version = le_u16(&bytes, 66);
@@ -98,7 +98,7 @@ impl Regions {
         let mut bytes = vec![0; 65536];
         file.read_exact_at(at, &mut bytes)?;
         let (found, sum) = (le_u32(&bytes, 4), checksum(&bytes));
-        if !bytes.starts_with(b"regi") || found != sum {
+        if !bytes.starts_with(b"regi") || !sum_holds(found, sum) {
             return wrong(
                 "region table",
                 at,

@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::superblock::{Checksums, incompat};
+use crate::bytes::sum_holds;
 use crate::error::{Error, Result, ResultExt as _};
 use crate::tree::NodeKind;
 use crate::tree::crc32c::crc32c;
@@ -142,7 +143,7 @@ impl Core {
                 low16(crc32c(sum, bytes.get(0x20..).unwrap_or_default()))
             }
         };
-        if found != wanted {
+        if !sum_holds(found, wanted) {
             return Err(fields.wrong(
                 "checksum",
                 0x1e,
@@ -226,7 +227,7 @@ fn check_sum(fields: Fields<'_>, seed: u32, extra: usize) -> Result<()> {
     }
     let sum = crc32c(seed, &plain);
     let wanted = if is_whole { sum } else { sum & 0xffff };
-    if found == wanted {
+    if sum_holds(found, wanted) {
         return Ok(());
     }
     Err(fields.wrong("checksum", 0x7c, format!("{found:#x}"), format!("the sum {wanted:#x}")))

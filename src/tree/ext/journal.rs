@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::inode::low16;
-use crate::bytes::{ReadAt, passes_end, size_of_len};
+use crate::bytes::{ReadAt, passes_end, size_of_len, sum_holds};
 use crate::error::{Error, Result};
 use crate::tree::crc32c::crc32c;
 use crate::tree::extents::ExtentContent;
@@ -282,7 +282,7 @@ impl Log<'_> {
         let found = fields.be32(at)?;
         let sum = crc32c(crc32c(self.seed, fields.slice(0, at)?), &[0; 4]);
         let wanted = crc32c(sum, fields.bytes.get(at.saturating_add(4)..).unwrap_or_default());
-        if found == wanted {
+        if sum_holds(found, wanted) {
             return Ok(());
         }
         Err(fields.wrong("checksum", at, format!("{found:#x}"), format!("the sum {wanted:#x}")))
@@ -346,7 +346,7 @@ impl Log<'_> {
             let sum = crc32c(crc32c(self.seed, &sequence.to_be_bytes()), &self.block(at)?);
             let is_v3 = self.has(INCOMPAT_CSUM_V3);
             let wanted = if is_v3 { sum } else { u32::from(low16(sum)) };
-            if tag.sum != wanted {
+            if !sum_holds(tag.sum, wanted) {
                 let found = format!("{:#x} for block {}", tag.sum, tag.block);
                 doubts.push(Error::malformed(
                     FORMAT,

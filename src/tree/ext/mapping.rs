@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Core;
 use super::inode::Inode;
 use super::superblock::Checksums;
-use crate::bytes::size_of_len;
+use crate::bytes::{size_of_len, sum_holds};
 use crate::error::{Error, Result};
 use crate::tree::crc32c::crc32c;
 use crate::tree::extents::Extent;
@@ -81,7 +81,7 @@ impl Mapping<'_> {
         if depth.is_some() && self.core.superblock.checksums() == Checksums::All {
             let at = usize::from(max).saturating_add(1).saturating_mul(RECORD);
             let (found, wanted) = (fields.le32(at)?, crc32c(self.inode.seed, fields.slice(0, at)?));
-            if found != wanted {
+            if !sum_holds(found, wanted) {
                 return Err(fields.wrong(
                     "checksum",
                     at,

@@ -1,6 +1,6 @@
 //! The superblock: where everything else is, and which features it is made with.
 
-use crate::bytes::ReadAt;
+use crate::bytes::{ReadAt, sum_holds};
 use crate::error::{Error, Result};
 use crate::tree::crc32c::crc32c;
 use crate::tree::fields::{self, Fields};
@@ -105,7 +105,7 @@ impl Superblock {
         let doubt = if superblock.checksums() == Checksums::All {
             let found = fields.le32(0x3fc)?;
             let wanted = crc32c(!0, fields.slice(0, 0x3fc)?);
-            (found != wanted).then(|| {
+            (!sum_holds(found, wanted)).then(|| {
                 fields.wrong("checksum", 0x3fc, format!("{found:#x}"), format!("the sum {wanted:#x}"))
             })
         } else {

@@ -17,7 +17,7 @@
 
 use super::metadata::SECTOR;
 use super::superblock::Superblock;
-use crate::bytes::{ReadAt, size_of_len};
+use crate::bytes::{ReadAt, size_of_len, sum_holds};
 use crate::error::{Error, Result};
 use crate::tree::fields::{Fields, len};
 
@@ -343,7 +343,7 @@ impl<'a> Log<'a> {
             for further in header.bytes.chunks_exact(len(SECTOR)).skip(1) {
                 crc = crc32c::crc32c_append(crc, further.get(..260).unwrap_or_default());
             }
-            crc32c::crc32c_append(crc, content) == stored
+            sum_holds(stored, crc32c::crc32c_append(crc, content))
         })
     }
 

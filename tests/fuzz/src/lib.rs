@@ -1,6 +1,8 @@
 //! What the fuzz targets share: a bound on what is held in memory, options, small tars, and a file that an
 //! input is written to where the library opens files by name.
 
+pub mod disk;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Header, MIB, checksum, wrong};
-use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, passes_end, size_of_len};
+use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, passes_end, size_of_len, sum_holds};
 use crate::error::Result;
 use crate::limits::Limits;
 
@@ -64,7 +64,8 @@ impl Log<'_> {
         }
         let bytes = self.slice(start, len);
         let tail = u64::from(le_u32(&bytes, 12));
-        let is_whole = le_u32(&bytes, 4) == checksum(&bytes) && tail < size && tail.rem_euclid(SECTOR) == 0;
+        let is_whole =
+            sum_holds(le_u32(&bytes, 4), checksum(&bytes)) && tail < size && tail.rem_euclid(SECTOR) == 0;
         is_whole.then(|| Entry {
             sequence: le_u64(&bytes, 16),
             tail,
