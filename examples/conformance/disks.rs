@@ -166,7 +166,7 @@ fn listed(list: &str) -> Failable<Vec<Listed>> {
         let is_deleted = inode.starts_with('*') || !kind.starts_with(['r', 'd', 'l']);
         if !is_deleted && !is_own(path) {
             let kind = kind.chars().next().unwrap_or('-');
-            let inode = last.lister.is_some_and(|lister| lister.has_inodes).then_some(inode).unwrap_or("-");
+            let inode = if last.lister.is_some_and(|lister| lister.has_inodes) { inode } else { "-" };
             let size = if kind == 'd' { "-" } else { size };
             last.files.insert(format!("{kind} {inode} {path} {size}"));
         }
@@ -174,11 +174,11 @@ fn listed(list: &str) -> Failable<Vec<Listed>> {
     Ok(all)
 }
 
+/// What is listed, and what is not read, by path.
+type Shown = (BTreeSet<String>, Vec<(String, Error)>);
+
 /// What a tree has, said as a list says it, every file read whole; and what it says that it does not read, by path.
-fn shown(
-    tree: &dyn FileTree,
-    has_inodes: bool,
-) -> karat::error::Result<(BTreeSet<String>, Vec<(String, Error)>)> {
+fn shown(tree: &dyn FileTree, has_inodes: bool) -> karat::error::Result<Shown> {
     let mut all = BTreeSet::new();
     let mut not_read = Vec::new();
     let mut todo = vec![(String::new(), tree.root())];

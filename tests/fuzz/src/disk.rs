@@ -31,7 +31,8 @@ impl Packed {
             let bytes = data.get(at..at + 4).map_or([0; 4], |bytes| bytes.try_into().expect("four"));
             u64::from(u32::from_le_bytes(bytes))
         };
-        let mut disk = Packed { sectors: HashMap::new(), size_bytes: number(0) * SECTOR, read: AtomicU64::new(0) };
+        let mut disk =
+            Packed { sectors: HashMap::new(), size_bytes: number(0) * SECTOR, read: AtomicU64::new(0) };
         let mut at = 4;
         while at + 4 < data.len() {
             let stored = &data[at + 4..data.len().min(at + 4 + 512)];
@@ -112,7 +113,11 @@ struct Heads {
 impl Sink for Heads {
     fn request(&self, entry: &Entry) -> Request {
         let mut entries = self.entries.lock().expect("one thread");
-        assert!(entries.insert(entry.path.clone(), entry.node.clone()).is_none(), "{} came twice", entry.path);
+        assert!(
+            entries.insert(entry.path.clone(), entry.node.clone()).is_none(),
+            "{} came twice",
+            entry.path
+        );
         Request::content(Want::Random)
     }
 
@@ -125,7 +130,12 @@ impl Sink for Heads {
             && let Some(again) = piece(content, 700, 3000)
         {
             let len = head.len().min(3700);
-            assert_eq!(head.get(700..len).unwrap_or_default(), &again[..len.saturating_sub(700)], "{}", entry.path);
+            assert_eq!(
+                head.get(700..len).unwrap_or_default(),
+                &again[..len.saturating_sub(700)],
+                "{}",
+                entry.path
+            );
         }
     }
 
@@ -156,7 +166,8 @@ pub fn tree(kind: FsKind, data: &[u8]) {
         }
         // Nothing is wrong: what is listed is found, and as what it is listed.
         let entries = heads.entries.into_inner().expect("one thread");
-        let some: Vec<ImagePath> = entries.keys().filter(|path| !path.is_root()).step_by(7).take(50).cloned().collect();
+        let some: Vec<ImagePath> =
+            entries.keys().filter(|path| !path.is_root()).step_by(7).take(50).cloned().collect();
         for (path, reached) in some.iter().zip(tree.lookup_many(tree.root(), &some)) {
             assert!(reached.failed.is_none(), "{path}: {:?}", reached.failed);
             assert_eq!(reached.steps.len(), path.components().count(), "{path} is listed and not found");

@@ -244,11 +244,8 @@ fn by_the_book(facts: &[Facts]) -> BTreeMap<ImagePath, (Node, u32)> {
         let stay = facts.entries.iter().filter(|(_, node)| **node != Node::Whiteout);
         tree.extend(stay.map(|(path, node)| (path.clone(), (node.clone(), layer))));
         // No engine unpacks what lies below a file.
-        let files: Vec<ImagePath> = tree
-            .iter()
-            .filter(|(_, (node, _))| !is_directory(node))
-            .map(|(path, _)| path.clone())
-            .collect();
+        let files: Vec<ImagePath> =
+            tree.iter().filter(|(_, (node, _))| !is_directory(node)).map(|(path, _)| path.clone()).collect();
         tree.retain(|path, _| !files.iter().any(|file| path != file && path.below(file).is_some()));
     }
     tree

@@ -14,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
     holding(96 << 20, || {
         let Ok(layout) = volumes(&disk, &LIMITS) else { return };
         let size = disk.size_bytes();
-        let mut ranges: Vec<_> = layout.volumes.iter().flat_map(|volume| volume.ranges.iter().cloned()).collect();
+        let mut ranges: Vec<_> =
+            layout.volumes.iter().flat_map(|volume| volume.ranges.iter().cloned()).collect();
         for range in &ranges {
             assert!(range.start <= range.end, "{range:?}");
         }
@@ -27,7 +28,10 @@ fuzz_target!(|data: &[u8]| {
             assert!(range.start <= end, "bytes {end:#x} to {:#x} are nowhere", range.start);
             end.max(range.end)
         });
-        assert!(end >= size || !layout.problems.is_empty(), "bytes from {end:#x} of {size:#x} on are nowhere");
+        assert!(
+            end >= size || !layout.problems.is_empty(),
+            "bytes from {end:#x} of {size:#x} on are nowhere"
+        );
         for volume in &layout.volumes {
             let Some(data) = &volume.data else {
                 assert!(volume.role != Role::Candidate, "{} has no bytes", volume.place);
