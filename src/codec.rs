@@ -23,6 +23,7 @@ use crate::limits::Limits;
 
 mod gzip;
 mod lz4;
+pub mod lzo;
 mod spool;
 
 pub use spool::{Spool, SpoolPool, SpoolWriter};
