@@ -149,6 +149,9 @@ limits! {
     directory_bytes = GIB, "bytes", "the names of one directory: ten million of them";
     journal_blocks = 1 << 20, "blocks", "the journal of one file system: four times what mke2fs makes by itself";
     xfs_log_bytes = 256 * MIB, "bytes", "what an XFS log holds that was not written back, which is replayed in memory: logs have a size up to 2 GB, and are written back long before they are full";
+    btrfs_chunks = 262_144, "chunks", "chunks of one btrfs: 256 TB in chunks of 1 GiB";
+    btrfs_node_bytes = 8 * MIB, "bytes", "checked blocks of the trees of one btrfs that are kept in memory";
+    btrfs_subvolumes = 100_000, "subvolumes", "subvolumes and snapshots of one btrfs: a hundred are advised against";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

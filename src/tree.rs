@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::model::ImagePath;
 
+mod btrfs;
 mod cache;
 mod crc32c;
 mod ext;
@@ -33,6 +34,7 @@ mod fields;
 mod mounted;
 mod xfs;
 
+pub use btrfs::Btrfs;
 pub use cache::{BlockCache, CachedReader};
 pub use ext::Ext;
 pub use mounted::{Mount, TreeStratum};
@@ -145,6 +147,19 @@ pub enum Subvolume<'a> {
     Id(u64),
 }
 
+/// A subvolume of a file system that has several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubvolumeInfo {
+    /// Its id, which is also the [`NodeId::space`] of its nodes.
+    pub id: u64,
+    /// Where it is, from the top of the file system.
+    pub path: ImagePath,
+    /// It was made as a copy of another one. The default subvolume may be one too.
+    pub is_snapshot: bool,
+    /// Nothing in it can be changed.
+    pub is_read_only: bool,
+}
+
 /// What of nodes will be needed next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -196,6 +211,14 @@ pub trait FileTree: Send + Sync {
     /// `NotFound` if there is none of this name, `Unsupported` if the file system has no subvolumes.
     fn subvolume(&self, _chosen: Subvolume<'_>) -> Result<NodeId> {
         Err(Error::unsupported(format!("subvolumes of {}", self.identity().kind)))
+    }
+
+    /// All subvolumes, the top of the file system among them, by id; none for file systems that have none.
+    ///
+    /// # Errors
+    /// If the list, or where one of them is, cannot be read.
+    fn subvolumes(&self) -> Result<Vec<SubvolumeInfo>> {
+        Ok(Vec::new())
     }
 
     /// What a node is.
