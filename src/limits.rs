@@ -152,6 +152,7 @@ limits! {
     btrfs_chunks = 262_144, "chunks", "chunks of one btrfs: 256 TB in chunks of 1 GiB";
     btrfs_node_bytes = 8 * MIB, "bytes", "checked blocks of the trees of one btrfs that are kept in memory";
     btrfs_subvolumes = 100_000, "subvolumes", "subvolumes and snapshots of one btrfs: a hundred are advised against";
+    btrfs_log_bytes = 128 * MIB, "bytes", "what a btrfs log holds, which is replayed in memory: it has what was synced since the last commit, which is made every 30 seconds";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }
 

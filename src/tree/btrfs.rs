@@ -15,16 +15,18 @@
 //! | directories | `btrfs/directory.rs` |
 //! | files and links | `btrfs/content.rs` |
 //! | compressed extents | `btrfs/compression.rs` |
+//! | the log: what was synced since the last commit | `btrfs/log.rs` |
 //!
 //! A node's space is its subvolume. The root is that of the default subvolume; other subvolumes are found in
 //! their directories, as mounting shows them. Every block and every sector of data is checked against its
 //! checksum, and read from another copy on the device if it does not match. Offsets in messages are logical
-//! addresses, as `btrfs inspect-internal` takes them, but in the superblock.
+//! addresses, as `btrfs inspect-internal` takes them, but in the superblock. A log is replayed in memory, as mounting
+//! does it on disk; one that cannot be is a doubt of the whole file system.
 //!
 //! Not read: other devices of the same file system (what is on these only is an error), raid5 and raid6, zoned
 //! devices, extent tree v2, RAID stripe tree, extended attributes, quotas.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,6 +46,7 @@ mod compression;
 mod content;
 mod directory;
 mod inode;
+mod log;
 mod metadata;
 mod node;
 mod roots;
@@ -53,6 +56,7 @@ mod superblock;
 
 use content::{Content, Data};
 use inode::Inode;
+use log::{Changes, Log};
 use metadata::Metadata;
 use node::{CHECKSUM_TREE, DIR_INDEX, EXTENT_DATA, FIRST_FREE, INODE_ITEM, Key, ROOT_ITEM, TOP_TREE};
 use roots::Roots;
@@ -71,6 +75,8 @@ const NAMES_AHEAD: u64 = 4 << 20;
 pub struct Btrfs {
     data: Arc<Data>,
     roots: Roots,
+    /// What the log of each subvolume changes.
+    changes: BTreeMap<u64, Changes>,
     default: u64,
     limits: Arc<Limits>,
     identity: FsIdentity,
@@ -106,12 +112,6 @@ impl Btrfs {
         if superblock.is_dump {
             doubts.push(Error::unsupported("a dump of a btrfs, made without the content of its files"));
         }
-        if superblock.log_root.is_some() {
-            doubts.push(
-                Error::unsupported("a btrfs log that was not replayed: what was last synced is missing")
-                    .hint("mount the disk once and unmount it, then look at it again"),
-            );
-        }
         let identity = FsIdentity {
             kind: FsKind::Btrfs,
             uuid: uuid(&superblock.fsid),
@@ -124,9 +124,14 @@ impl Btrfs {
         let checksums = roots.find(&metadata, CHECKSUM_TREE).map(|root| root.tree);
         let checksums = checksums.map_err(|error| error.at("checksum tree"));
         let default = roots.default(&metadata).map_err(|error| error.at("default subvolume"))?;
-        let data = Arc::new(Data { metadata, checksums });
+        let log = log::replay(&metadata, &roots, &limits).unwrap_or_else(|error| {
+            doubts.push(log::doubt(error));
+            Log::default()
+        });
+        let data = Arc::new(Data { metadata, checksums, logged: log.checksums });
         let subvolumes = Mutex::new(HashMap::new());
-        let this = Btrfs { data, roots, default, limits, identity, doubts, subvolumes };
+        let changes = log.subvolumes;
+        let this = Btrfs { data, roots, changes, default, limits, identity, doubts, subvolumes };
         let root = this.inode(this.root()).and_then(|inode| inode.expect(NodeKind::Directory));
         root.map_err(|error| error.at("root directory"))?;
         Ok(this)
@@ -147,7 +152,7 @@ impl Btrfs {
                 tree
             }
         };
-        Ok(Subvolume { metadata: self.metadata(), tree })
+        Ok(Subvolume { metadata: self.metadata(), tree, changes: self.changes.get(&id) })
     }
 
     fn inode(&self, node: NodeId) -> Result<Inode> {

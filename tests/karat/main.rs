@@ -23,6 +23,7 @@ mod sources;
 mod tar;
 mod tools;
 mod trees;
+mod trees_btrfs;
 mod trees_xfs;
 mod versions;
 mod vm;

@@ -16,6 +16,7 @@
 //! none; these are in the checksum tree, with key (-10, EXTENT_CSUM, logical address of the first sector), one
 //! after the other. A sector that has not its checksum is looked for in the other copies.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,6 +49,8 @@ const LINK_BYTES: u64 = 4095;
 pub(super) struct Data {
     pub(super) metadata: Arc<Metadata>,
     pub(super) checksums: Result<Tree>,
+    /// Those that the log has.
+    pub(super) logged: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Data {
@@ -90,6 +93,18 @@ impl Data {
         Ok(())
     }
 
+    /// The checksums of sectors that the log has from an address on, for so many bytes at most.
+    fn logged(&self, at: u64, size_bytes: u64) -> Option<&[u8]> {
+        let sector_bytes = u64::from(self.metadata.superblock.sector_bytes);
+        let sum_bytes = self.metadata.superblock.checksum.size_bytes();
+        let (start, sums) = self.logged.range(..=at).next_back()?;
+        let first = len(at.saturating_sub(*start).checked_div(sector_bytes)?).checked_mul(sum_bytes)?;
+        let wanted = len(size_bytes.div_ceil(sector_bytes)).checked_mul(sum_bytes)?;
+        let rest = sums.get(first..)?;
+        let whole = rest.len().saturating_sub(rest.len().checked_rem(sum_bytes)?);
+        rest.get(..whole.min(wanted)).filter(|sums| !sums.is_empty())
+    }
+
     /// The checksums of whole sectors, one after the other.
     fn stored(&self, logical: u64, size_bytes: u64) -> Result<Vec<u8>> {
         let tree = self.checksums.as_ref().map_err(Clone::clone)?;
@@ -99,6 +114,16 @@ impl Data {
         let mut sums = Vec::new();
         let mut at = logical;
         while at < end {
+            if let Some(logged) = self.logged(at, end.saturating_sub(at)) {
+                at = at.saturating_add(
+                    size_of_len(logged.len())
+                        .checked_div(size_of_len(sum_bytes))
+                        .unwrap_or(1)
+                        .saturating_mul(sector_bytes),
+                );
+                sums.extend_from_slice(logged);
+                continue;
+            }
             let none = || Error::malformed(CHECKSUMS, "key", at, "no checksum of this sector", "one");
             let item = tree.at_or_before(&self.metadata, Key::new(CHECKSUM_OBJECT, EXTENT_CSUM, at))?;
             let item = item.filter(|item| (item.key.object, item.key.kind) == (CHECKSUM_OBJECT, EXTENT_CSUM));
@@ -192,6 +217,14 @@ impl Content {
             }
             Ok(())
         })?;
+        if let Some(logged) = subvolume.changes.and_then(|changes| changes.extents.get(&inode.number)) {
+            for (start, item) in logged {
+                let item = Fields::new(item, EXTENT, 0);
+                let (size_bytes, bytes) = decode(&item, *start, sector_bytes)?;
+                replace(&mut extents, *start, size_bytes, bytes, sector_bytes);
+                limits.file_extents.check(size_of_len(extents.len()))?;
+            }
+        }
         Ok(Content {
             data,
             extents,
@@ -322,6 +355,37 @@ impl Content {
         *last = Some((index, Arc::clone(&bytes)));
         Ok(bytes)
     }
+}
+
+/// Puts a run, or zeros, in the place of what was there, to the end of its last sector.
+fn replace(extents: &mut Vec<Extent>, start: u64, size_bytes: u64, bytes: Option<Bytes>, sector_bytes: u32) {
+    let end = start.saturating_add(size_bytes);
+    let cut_end = end.checked_next_multiple_of(sector_bytes.into()).unwrap_or(end);
+    let first = extents.partition_point(|extent| extent.start.saturating_add(extent.size_bytes) <= start);
+    let last = extents.partition_point(|extent| extent.start < cut_end).max(first);
+    let mut parts = Vec::new();
+    for extent in extents.get(first..last).unwrap_or_default() {
+        if extent.start < start {
+            parts.push(Extent { size_bytes: start.saturating_sub(extent.start), ..extent.clone() });
+        }
+    }
+    parts.extend(bytes.map(|bytes| Extent { start, size_bytes, bytes }));
+    for extent in extents.get(first..last).unwrap_or_default() {
+        let extent_end = extent.start.saturating_add(extent.size_bytes);
+        if extent_end > cut_end {
+            let skipped = cut_end.saturating_sub(extent.start);
+            let bytes = match &extent.bytes {
+                Bytes::Plain(logical) => Bytes::Plain(logical.saturating_add(skipped)),
+                Bytes::Packed(packed) => {
+                    Bytes::Packed(Packed { offset: packed.offset.saturating_add(skipped), ..*packed })
+                }
+                // One sector at most, of which nothing is left.
+                Bytes::Inline(_) | Bytes::InlinePacked(..) => continue,
+            };
+            parts.push(Extent { start: cut_end, size_bytes: extent_end.saturating_sub(cut_end), bytes });
+        }
+    }
+    extents.splice(first..last, parts);
 }
 
 /// Copies `bytes` from `start` on, and zeros behind them.

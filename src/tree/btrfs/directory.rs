@@ -86,6 +86,21 @@ pub(super) fn names(
     limits: &Limits,
     each: Each<'_>,
 ) -> Result<()> {
+    let changed = subvolume.changes.and_then(|changes| changes.names.get(&directory));
+    if let Some(changed) = changed {
+        let before = Subvolume { changes: None, ..*subvolume };
+        let mut is_stopped = false;
+        let shown = names(&before, directory, size_bytes, limits, &mut |entry| {
+            let shown = if changed.contains_key(entry.name) { Ok(()) } else { each(entry) };
+            shown.inspect_err(|_| is_stopped = true)
+        });
+        for (name, key) in changed.iter().filter(|_| !is_stopped) {
+            if let Some(key) = key {
+                each(Entry { name, key: *key })?;
+            }
+        }
+        return shown;
+    }
     let mut listing = Listing { each, limits, stopped: None, length: 0 };
     let read = listing.by_number(subvolume, directory);
     if let Some(stopped) = listing.stopped.take() {
@@ -176,6 +191,10 @@ fn scan(
 /// # Errors
 /// If a block on the way or the item cannot be read.
 pub(super) fn lookup(subvolume: &Subvolume<'_>, directory: u64, name: &[u8]) -> Result<Option<Key>> {
+    let changed = subvolume.changes.and_then(|changes| changes.names.get(&directory)?.get(name));
+    if let Some(changed) = changed {
+        return Ok(*changed);
+    }
     let key = Key::new(directory, DIR_ITEM, hash(name).into());
     let Some(item) = subvolume.tree.get(subvolume.metadata, key)? else { return Ok(None) };
     let mut found = None;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chunks::Chunks;
-use super::node::{CHUNK_ITEM, CHUNK_TREE, FIRST_FREE, Key, Node, Pointer};
+use super::node::{CHUNK_ITEM, FIRST_FREE, Key, Node, Pointer};
 use super::search::Tree;
 use super::superblock::Superblock;
 use crate::bytes::{ReadAt, size_of_len};
@@ -36,7 +36,7 @@ impl Metadata {
         let mut this = Metadata { reader, superblock, chunks, nodes };
         let mut all = Chunks::of_superblock(&this.superblock)?;
         let keys = Key::new(FIRST_FREE, CHUNK_ITEM, 0)..=Key::new(FIRST_FREE, CHUNK_ITEM, u64::MAX);
-        let tree = Tree::new(CHUNK_TREE, this.superblock.chunk_root);
+        let tree = Tree::new(this.superblock.chunk_root);
         tree.scan(&this, keys, "btrfs chunk", &mut |key, item| {
             all.add(&this.superblock, key, item)?;
             all.check_count(limits)

@@ -38,6 +38,7 @@ pub(super) const LOG_TREE: u64 = u64::MAX - 5;
 
 pub(super) const INODE_ITEM: u8 = 1;
 pub(super) const INODE_REF: u8 = 12;
+pub(super) const INODE_EXTREF: u8 = 13;
 pub(super) const DIR_ITEM: u8 = 84;
 pub(super) const DIR_INDEX: u8 = 96;
 pub(super) const EXTENT_DATA: u8 = 108;
@@ -218,10 +219,6 @@ impl Node {
     /// How many items or pointers it has.
     pub(super) fn count(&self) -> usize {
         self.count
-    }
-
-    pub(super) fn size_bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     pub(super) fn key(&self, index: usize) -> Result<Key> {

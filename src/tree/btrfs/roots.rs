@@ -45,7 +45,11 @@ pub(super) struct Root {
 }
 
 impl Root {
-    fn decode(item: &Fields<'_>, id: u64) -> Result<Self> {
+    /// What a root item says of the tree of this id.
+    ///
+    /// # Errors
+    /// `Malformed` with the field.
+    pub(super) fn decode(item: &Fields<'_>, id: u64) -> Result<Self> {
         let generation = item.le64(160)?;
         let level = item.u8(238)?;
         let directory = item.le64(168)?;
@@ -56,7 +60,7 @@ impl Root {
             Pointer { logical: item.le64(176)?, generation, level, owner: id, first: None, end: Key::MAX };
         let has_more = item.bytes.len() > BYTES && item.le64(BYTES)? == generation;
         Ok(Root {
-            tree: Tree::new(id, root),
+            tree: Tree::new(root),
             is_read_only: item.le64(208)? & READ_ONLY != 0,
             is_deleted: item.le32(216)? == 0,
             has_parent: has_more && item.array::<16>(263)? != [0; 16],
@@ -71,8 +75,7 @@ pub(super) struct Roots {
 
 impl Roots {
     pub(super) fn new(metadata: &Metadata) -> Self {
-        let pointer = metadata.superblock.root;
-        Roots { tree: Tree::new(pointer.owner, pointer) }
+        Roots { tree: Tree::new(metadata.superblock.root) }
     }
 
     /// A tree by its id.

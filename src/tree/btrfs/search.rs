@@ -11,7 +11,6 @@ use crate::tree::fields::Fields;
 /// A tree by its root block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tree {
-    pub(super) id: u64,
     root: Pointer,
 }
 
@@ -36,8 +35,8 @@ impl Item {
 type Each<'e> = &'e mut dyn FnMut(Key, &Fields<'_>) -> Result<()>;
 
 impl Tree {
-    pub(super) fn new(id: u64, root: Pointer) -> Self {
-        Tree { id, root }
+    pub(super) fn new(root: Pointer) -> Self {
+        Tree { root }
     }
 
     /// The last item whose key is not above `key`.

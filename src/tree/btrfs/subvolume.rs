@@ -1,5 +1,6 @@
 //! One subvolume: a tree of inodes, names and extents.
 
+use super::log::Changes;
 use super::metadata::Metadata;
 use super::node::{INODE_ITEM, Key};
 use super::search::Tree;
@@ -11,10 +12,12 @@ use crate::tree::fields::Fields;
 pub(super) struct Subvolume<'a> {
     pub(super) metadata: &'a Metadata,
     pub(super) tree: Tree,
+    /// What its log changes.
+    pub(super) changes: Option<&'a Changes>,
 }
 
 impl Subvolume<'_> {
-    /// Takes an inode item.
+    /// Takes an inode item, as it was before the log.
     ///
     /// # Errors
     /// If the tree cannot be read there; the error of `take`.

@@ -1,0 +1,532 @@
+//! btrfs: file systems that mkfs.btrfs and the kernel wrote show what the kernel shows, and broken ones are refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use karat::bytes::{HostFile, ReadAt};
+use karat::limits::Limits;
+use karat::model::ImagePath;
+use karat::tree::{BlockCache, Btrfs, FileTree, NodeId, NodeKind, Subvolume};
+use karat::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use crate::tools::tool;
+
+const WHOLE: [&str; 6] = ["subvolumes", "zlib-xxhash", "lzo-sha256", "zstd-blake2", "mixed", "raid1"];
+const PAGE: usize = 4096;
+/// Where the first two superblocks are.
+const SUPERBLOCKS: [u64; 2] = [64 << 10, 64 << 20];
+const UUID: &str = "0f1e2d3c-4b5a-4697-8877-665544332211";
+
+/// A disk of which only pages with something in them are in memory; counts what is read.
+#[derive(Clone)]
+struct Sparse {
+    pages: BTreeMap<u64, Vec<u8>>,
+    size_bytes: u64,
+    read: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/btrfs").join(name)
+}
+
+fn unpacked(name: &str) -> Box<dyn Read> {
+    let path = fixture(name);
+    let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut stream = zstd::stream::read::Decoder::new(file).unwrap();
+    stream.window_log_max(27).unwrap();
+    Box::new(stream)
+}
+
+impl Sparse {
+    fn fixture(name: &str) -> Self {
+        let mut stream = unpacked(&format!("{name}.img.zst"));
+        let mut this = Sparse { pages: BTreeMap::new(), size_bytes: 0, read: Arc::default() };
+        let mut page = vec![0; PAGE];
+        while stream.read_exact(&mut page).is_ok() {
+            if page.iter().any(|byte| *byte != 0) {
+                this.pages.insert(this.size_bytes / PAGE as u64, page.clone());
+            }
+            this.size_bytes += PAGE as u64;
+        }
+        this
+    }
+
+    fn change(&mut self, at: u64, change: impl FnOnce(&mut u8)) {
+        let page = self.pages.entry(at / PAGE as u64).or_insert_with(|| vec![0; PAGE]);
+        change(&mut page[at as usize % PAGE]);
+    }
+
+    /// Changes a superblock, and its checksum (CRC-32C) with it.
+    fn change_superblock(&mut self, at: u64, field: u64, bytes: &[u8]) {
+        let page = self.pages.get_mut(&(at / PAGE as u64)).unwrap();
+        page[field as usize..field as usize + bytes.len()].copy_from_slice(bytes);
+        let sum = crc32c::crc32c(&page[32..]);
+        page[..4].copy_from_slice(&sum.to_le_bytes());
+    }
+
+    fn open(self) -> Result<Btrfs> {
+        open(Arc::new(self))
+    }
+}
+
+fn open(disk: Arc<dyn ReadAt>) -> Result<Btrfs> {
+    let limits = Arc::new(Limits::default());
+    Btrfs::open(BlockCache::new(&limits).reader(disk), limits)
+}
+
+impl ReadAt for Sparse {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+        if offset.checked_add(dst.len() as u64).is_none_or(|end| end > self.size_bytes) {
+            return Err(Error::malformed("disk", "range", offset, "past its end", "inside"));
+        }
+        let mut read = self.read.lock().unwrap();
+        let mut done = 0;
+        while done < dst.len() {
+            let at = offset + done as u64;
+            let inside = at as usize % PAGE;
+            let taken = (PAGE - inside).min(dst.len() - done);
+            let part = &mut dst[done..done + taken];
+            match self.pages.get(&(at / PAGE as u64)) {
+                Some(page) => part.copy_from_slice(&page[inside..inside + taken]),
+                None => part.fill(0),
+            }
+            read.insert(at / PAGE as u64);
+            done += taken;
+        }
+        Ok(())
+    }
+}
+
+/// What a mount shows: rows by path.
+fn truth(name: &str) -> BTreeMap<Vec<u8>, String> {
+    let mut all = Vec::new();
+    unpacked(&format!("{name}.tsv.zst")).read_to_end(&mut all).unwrap();
+    let rows = all.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
+    rows.map(|row| {
+        let at = row.iter().rposition(|byte| *byte == b'\t').unwrap();
+        (row[at + 1..].to_vec(), String::from_utf8_lossy(&row[..at]).into_owned())
+    })
+    .collect()
+}
+
+/// In pieces that fit no block, as those who read heads and then the rest do.
+fn sha256(content: &dyn ReadAt) -> Result<String> {
+    let mut sum = Sha256::new();
+    let (mut at, mut piece) = (0, 777);
+    while at < content.size_bytes() {
+        let mut bytes = vec![0; piece.min(content.size_bytes() - at) as usize];
+        content.read_exact_at(at, &mut bytes)?;
+        sum.update(&bytes);
+        at += bytes.len() as u64;
+        piece = 50_000;
+    }
+    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What is at a node, as a row of the truth says it.
+fn row(tree: &dyn FileTree, node: NodeId) -> Result<String> {
+    let meta = tree.meta(node)?;
+    let (kind, size, content) = match meta.kind {
+        NodeKind::Directory => ("directory", 0, String::new()),
+        NodeKind::Special => ("special", 0, String::new()),
+        NodeKind::Symlink => {
+            let target = tree.read_link(node)?;
+            ("symlink", target.len() as u64, String::from_utf8_lossy(&target).into_owned())
+        }
+        NodeKind::File if meta.size_bytes > 64 << 20 => ("file", meta.size_bytes, "large".to_owned()),
+        NodeKind::File => ("file", meta.size_bytes, sha256(&*tree.open(node)?)?),
+    };
+    Ok(format!("{kind}\t{:o}\t{size}\t{content}", meta.mode))
+}
+
+/// All below a directory, and what could not be read.
+fn walk(tree: &dyn FileTree, root: NodeId) -> (BTreeMap<Vec<u8>, String>, Vec<String>) {
+    let (mut rows, mut errors) = (BTreeMap::new(), Vec::new());
+    let mut known = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut open = vec![(Vec::new(), root)];
+    while let Some((path, node)) = open.pop() {
+        if !seen.insert(node) {
+            continue;
+        }
+        let mut names = Vec::new();
+        let read = tree.read_dir(node, &mut |entry| {
+            names.push((entry.name.to_vec(), entry.node));
+            Ok(())
+        });
+        errors.extend(read.err().map(|error| error.to_string()));
+        for (name, node) in names {
+            let below = [&path[..], if path.is_empty() { b"" } else { b"/" }, &name].concat();
+            match known.entry(node).or_insert_with(|| row(tree, node)) {
+                Ok(row) => {
+                    if row.starts_with("directory") {
+                        open.push((below.clone(), node));
+                    }
+                    rows.insert(below, row.clone());
+                }
+                Err(error) => errors.push(format!("{}: {error}", String::from_utf8_lossy(&below))),
+            }
+        }
+    }
+    (rows, errors)
+}
+
+fn assert_same(found: &BTreeMap<Vec<u8>, String>, expected: &BTreeMap<Vec<u8>, String>, name: &str) {
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let missing: Vec<_> =
+        expected.keys().filter(|path| !found.contains_key(*path)).map(|p| text(p)).collect();
+    let surplus: Vec<_> =
+        found.keys().filter(|path| !expected.contains_key(*path)).map(|p| text(p)).collect();
+    assert_eq!((&missing[..], &surplus[..]), (&[][..], &[][..]), "{name}: missing, surplus");
+    for (path, row) in expected {
+        assert_eq!(found.get(path), Some(row), "{name}: {}", text(path));
+    }
+}
+
+fn doubts(tree: &Btrfs) -> Vec<String> {
+    tree.doubts().iter().map(ToString::to_string).collect()
+}
+
+/// All of it is what the kernel shows, and nothing is doubtful.
+fn assert_whole(tree: &Btrfs, root: NodeId, expected: &BTreeMap<Vec<u8>, String>, name: &str) {
+    assert_eq!(doubts(tree), Vec::<String>::new(), "{name}");
+    let (found, errors) = walk(tree, root);
+    assert_eq!(errors, Vec::<String>::new(), "{name}");
+    assert_same(&found, expected, name);
+}
+
+#[test]
+fn file_systems_show_what_the_kernel_shows() {
+    for name in WHOLE {
+        let tree = Sparse::fixture(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_whole(&tree, tree.root(), &truth(name), name);
+    }
+}
+
+#[test]
+fn a_log_is_replayed() {
+    let tree = Sparse::fixture("log").open().unwrap();
+    let expected = truth("log");
+    assert_whole(&tree, tree.root(), &expected, "log");
+    for (path, row) in &expected {
+        let reached = tree.lookup_many(tree.root(), &[ImagePath::new(path)]);
+        let step = reached[0].steps.last().unwrap();
+        let is_directory = step.meta.kind == NodeKind::Directory;
+        assert_eq!(is_directory, row.starts_with("directory"), "{}", String::from_utf8_lossy(path));
+    }
+    for gone in ["etc/conf-8", "etc/conf-7", "etc/conf-9.new", "many/b/a-name-of-some-length-00004"] {
+        let reached = tree.lookup_many(tree.root(), &[ImagePath::new(gone)]);
+        assert!(reached[0].failed.is_none() && reached[0].steps.len() < gone.split('/').count(), "{gone}");
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_replayed_is_a_doubt() {
+    let mut broken = Sparse::fixture("log");
+    for at in SUPERBLOCKS {
+        broken.change_superblock(at, 200, &[1]);
+    }
+    let tree = broken.open().unwrap();
+    assert_eq!(doubts(&tree), ["log: btrfs block: level at byte 0x1d68064: 0; allowed: 1"]);
+    let (found, errors) = walk(&tree, tree.root());
+    assert!(errors.is_empty() && found.contains_key(&b"etc/conf-8"[..]));
+}
+
+#[test]
+fn the_default_subvolume_is_the_root_and_others_are_found_by_path_and_id() {
+    let tree = Sparse::fixture("subvolumes").open().unwrap();
+    assert_eq!(tree.root(), NodeId { space: 256, number: 256 });
+    let top = tree.subvolume(Subvolume::Id(5)).unwrap();
+    assert_whole(&tree, top, &truth("subvolumes.top"), "top");
+    for (chosen, id) in [
+        (Subvolume::Path(b"@"), 256),
+        (Subvolume::Path(b"/@home"), 257),
+        (Subvolume::Path(b"@/var/lib/portables"), 258),
+        (Subvolume::Path(b"/snapshots/1/snapshot/"), 259),
+        (Subvolume::Path(b"/"), 5),
+        (Subvolume::Path(b""), 5),
+        (Subvolume::Id(0), 5),
+        (Subvolume::Id(260), 260),
+    ] {
+        assert_eq!(tree.subvolume(chosen).unwrap().space, id, "{chosen:?}");
+    }
+    for (chosen, error) in [
+        (Subvolume::Path(b"absent"), "not found: btrfs subvolume `/absent`"),
+        (Subvolume::Path(b"@/etc"), "not found: btrfs subvolume `/@/etc`: it is a directory"),
+        (Subvolume::Path(b"deleted"), "not found: btrfs subvolume `/deleted`"),
+        (Subvolume::Id(7), "not found: btrfs subvolume 7"),
+        (Subvolume::Id(261), "not found: btrfs subvolume or tree 261"),
+        (Subvolume::Path(b"snapshots/2/var/lib/portables"), "it is a directory"),
+    ] {
+        let found = tree.subvolume(chosen).unwrap_err().to_string();
+        assert!(found.contains(error), "{chosen:?}: {found}");
+    }
+}
+
+#[test]
+fn subvolumes_and_snapshots_are_listed_as_btrfs_lists_them() {
+    let tree = Sparse::fixture("subvolumes").open().unwrap();
+    let list = std::fs::read_to_string(fixture("subvolumes.list")).unwrap();
+    let rows = list.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut expected: Vec<(u64, String)> =
+        rows.map(|row| (row[0].parse().unwrap(), format!("/{}", row[3]))).collect();
+    expected.insert(0, (5, "/".to_owned()));
+    let found = tree.subvolumes().unwrap();
+    let named: Vec<_> = found.iter().map(|each| (each.id, each.path.to_string())).collect();
+    assert_eq!(named, expected);
+    let kinds: Vec<_> = found.iter().map(|each| (each.is_snapshot, each.is_read_only)).collect();
+    let (no, snapshot) = ((false, false), (true, false));
+    assert_eq!(kinds, [no, no, no, no, (true, true), snapshot]);
+}
+
+#[test]
+fn every_name_is_found_by_looking_it_up_and_no_other() {
+    for name in WHOLE {
+        let tree = Sparse::fixture(name).open().unwrap();
+        let mut directories = BTreeMap::from([(Vec::new(), tree.root())]);
+        for (path, row) in truth(name) {
+            let slash = path.iter().rposition(|byte| *byte == b'/');
+            let (above, last) = slash.map_or((&[][..], &path[..]), |at| (&path[..at], &path[at + 1..]));
+            let node = tree.lookup(directories[above], last).unwrap();
+            let node = node.unwrap_or_else(|| panic!("{name}: {}", String::from_utf8_lossy(&path)));
+            if row.starts_with("directory") {
+                directories.insert(path.clone(), node);
+            }
+        }
+        for directory in directories.values() {
+            for absent in [&b"a-name-of-some-length-99999"[..], b"", b"absent", b".", b"..", &[b'x'; 255]] {
+                assert_eq!(tree.lookup(*directory, absent).unwrap(), None, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn it_says_how_it_calls_itself() {
+    let tree = Sparse::fixture("zstd-blake2").open().unwrap();
+    let identity = tree.identity();
+    assert_eq!(identity.uuid.as_deref(), Some(UUID));
+    assert_eq!((&identity.label[..], identity.block_bytes), (&b"fixture"[..], 4096));
+    assert_eq!(identity.size_bytes, 300 << 20);
+}
+
+/// Of two devices only the first is there: what is on it is read, and the rest says where it is.
+#[test]
+fn what_is_on_another_device_only_is_an_error() {
+    let tree = Sparse::fixture("raid0").open().unwrap();
+    let expected = truth("raid0");
+    let (found, errors) = walk(&tree, tree.root());
+    assert!(!errors.is_empty() && errors.len() + found.len() == expected.len());
+    for error in errors {
+        assert!(error.contains("a btrfs over 2 devices: this is device 1"), "{error}");
+    }
+    for (path, row) in found {
+        assert_eq!(expected.get(&path), Some(&row), "{}", String::from_utf8_lossy(&path));
+    }
+}
+
+/// The pages that are read when all is.
+fn pages_read(disk: &Sparse) -> Vec<u64> {
+    let tree = disk.clone().open().unwrap();
+    let _ = walk(&tree, tree.root());
+    let read = disk.read.lock().unwrap();
+    read.iter().copied().filter(|page| disk.pages.contains_key(page)).collect()
+}
+
+#[test]
+fn damage_is_told_or_does_no_harm() {
+    // Metadata twice (dup), and once.
+    for name in ["zlib-xxhash", "lzo-sha256", "mixed", "log"] {
+        let disk = Sparse::fixture(name);
+        let expected = truth(name);
+        let pages = pages_read(&disk);
+        let mut told = 0;
+        for (turn, page) in pages.iter().enumerate().step_by(1 + pages.len() / 60) {
+            let mut broken = disk.clone();
+            let at = page * 4096 + (turn as u64 * 523) % 4096;
+            broken.change(at, |byte| *byte ^= 1 << (turn % 8));
+            let Ok(tree) = broken.open() else { continue };
+            let (found, errors) = walk(&tree, tree.root());
+            let is_told = !errors.is_empty() || !tree.doubts().is_empty();
+            told += usize::from(is_told);
+            for (path, row) in &found {
+                let same = expected.get(path) == Some(row) || !tree.doubts().is_empty();
+                assert!(same, "{name}: byte {at:#x}: {} is {row}", String::from_utf8_lossy(path));
+            }
+            assert!(is_told || found.len() == expected.len(), "{name}: byte {at:#x}: silent");
+        }
+        assert!(told > 0, "{name}: of {} pages", pages.len());
+    }
+}
+
+#[test]
+fn another_copy_is_read_where_one_is_damaged() {
+    let disk = Sparse::fixture("zlib-xxhash");
+    let expected = truth("zlib-xxhash");
+    // All of the tree of files: a page that is there twice is metadata.
+    let mut places: BTreeMap<&[u8], Vec<u64>> = BTreeMap::new();
+    for (page, bytes) in &disk.pages {
+        places.entry(bytes).or_default().push(*page);
+    }
+    let twice: Vec<u64> = places.values().filter(|pages| pages.len() == 2).map(|pages| pages[0]).collect();
+    assert!(twice.len() > 20, "{} pages", twice.len());
+    let mut broken = disk.clone();
+    for page in twice {
+        broken.change(page * 4096 + 1000, |byte| *byte ^= 1);
+    }
+    let tree = broken.open().unwrap();
+    assert_whole(&tree, tree.root(), &expected, "one copy broken");
+}
+
+#[test]
+fn the_newest_valid_superblock_counts() {
+    let disk = Sparse::fixture("subvolumes");
+    let mut broken = disk.clone();
+    broken.change(SUPERBLOCKS[0] + 80, |byte| *byte ^= 1);
+    let tree = broken.open().unwrap();
+    assert_eq!(doubts(&tree).len(), 1);
+    assert!(doubts(&tree)[0].starts_with("first superblock: btrfs superblock: checksum"));
+    let (found, errors) = walk(&tree, tree.root());
+    assert!(errors.is_empty());
+    assert_same(&found, &truth("subvolumes"), "second superblock");
+
+    // A newer one of another file system, left over from before.
+    let mut stale = disk.clone();
+    stale.change_superblock(SUPERBLOCKS[1], 72, &[0xff; 6]);
+    stale.change_superblock(SUPERBLOCKS[1], 32, &[7; 16]);
+    let tree = stale.open().unwrap();
+    assert_whole(&tree, tree.root(), &truth("subvolumes"), "stale superblock");
+}
+
+#[test]
+fn a_cut_off_or_broken_superblock_is_refused_by_name() {
+    let disk = Sparse::fixture("subvolumes");
+    let cases: [(&str, u64, &[u8]); 11] = [
+        ("btrfs superblock: magic at byte 0x10040", 64, b"_BHRfS_N"),
+        ("btrfs superblock: bytenr at byte 0x10030", 48, &[1]),
+        ("btrfs superblock: sectorsize at byte 0x10090", 144, &[1]),
+        ("btrfs superblock: nodesize at byte 0x10094", 148, &[0, 8, 0, 0]),
+        ("btrfs superblock: dev_item.total_bytes at byte 0x100d1", 209, &[0; 8][..7]),
+        ("btrfs superblock: sys_chunk_array_size at byte 0x100a0", 160, &[1, 8]),
+        ("not read by this version: btrfs with checksum type 9", 196, &[9]),
+        ("not read by this version: btrfs with the feature zoned", 189, &[0x10]),
+        ("not read by this version: btrfs with the feature extent tree v2", 189, &[0x20]),
+        ("not read by this version: btrfs with the features 0x8000000000", 192, &[0x80]),
+        ("not read by this version: a btrfs whose UUID is being changed", 60, &[0x08]),
+    ];
+    for (expected, field, bytes) in cases {
+        let mut broken = disk.clone();
+        for at in SUPERBLOCKS {
+            broken.change_superblock(at, field, bytes);
+        }
+        if field == 209 {
+            broken.size_bytes /= 2;
+            broken.change_superblock(SUPERBLOCKS[0], field, &(300_u64 << 20).to_le_bytes());
+        }
+        let found = broken.open().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(found.starts_with(expected), "{expected}: {found}");
+    }
+    for len in [0, 1, 4096, 65_536, 69_631, 69_632, 1 << 20, 100 << 20] {
+        let mut short = disk.clone();
+        short.size_bytes = len;
+        assert!(short.open().is_err(), "{len} bytes");
+    }
+}
+
+/// Leaves with wrong bytes and a checksum that is right: nothing in them is believed without a look.
+#[test]
+fn any_damage_under_a_right_checksum_ends() {
+    let disk = Sparse::fixture("subvolumes");
+    let bytes = 16384 / PAGE as u64;
+    let is_block = |page: &u64| {
+        let uuid = [0x0f, 0x1e, 0x2d, 0x3c];
+        page % bytes == 0
+            && disk.pages.get(page).is_some_and(|page| page[32..36] == uuid && page[64..72] != *b"_BHRfS_M")
+    };
+    let blocks: Vec<u64> = pages_read(&disk).into_iter().filter(is_block).collect();
+    assert!(blocks.len() > 10, "{} blocks", blocks.len());
+    let mut seed: u64 = 7;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for turn in 0..150 {
+        let mut broken = disk.clone();
+        for _ in 0..8 {
+            let block = blocks[random(blocks.len())];
+            for _ in 0..4 {
+                // More often where the header, keys and sizes are.
+                let at = if turn % 2 == 0 { random(800) } else { random(16384) } as u64;
+                let value = random(256) as u8;
+                broken.change(block * 4096 + at, |byte| *byte = value);
+            }
+            let mut whole = vec![0; 16384];
+            broken.read_exact_at(block * 4096, &mut whole).unwrap();
+            let sum = crc32c::crc32c(&whole[32..]).to_le_bytes();
+            for (at, value) in sum.into_iter().enumerate() {
+                broken.change(block * 4096 + at as u64, |byte| *byte = value);
+            }
+        }
+        if let Ok(tree) = broken.open() {
+            let _ = tree.subvolumes();
+            walk(&tree, tree.root());
+        }
+    }
+}
+
+/// What this machine's mkfs.btrfs makes of a directory, by the directory and by `btrfs restore`.
+#[test]
+fn what_mkfs_writes_is_what_it_was_given() {
+    let (Some(mkfs), Some(btrfs)) = (tool("mkfs.btrfs"), tool("btrfs")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    std::fs::create_dir_all(source.join("usr/lib")).unwrap();
+    std::fs::write(source.join("usr/lib/os-release"), "ID=fixture\n").unwrap();
+    std::fs::write(source.join("large"), vec![b'x'; 3_000_001]).unwrap();
+    std::os::unix::fs::symlink("usr/lib/os-release", source.join("link")).unwrap();
+    for number in 0..500 {
+        std::fs::write(source.join(format!("file-{number}")), number.to_string()).unwrap();
+    }
+    for (nodes, sum, profile) in
+        [("16384", "crc32c", "dup"), ("4096", "sha256", "single"), ("65536", "blake2", "dup")]
+    {
+        let image = folder.path().join(format!("{nodes}.img"));
+        std::fs::File::create(&image).unwrap().set_len(200 << 20).unwrap();
+        let made = Command::new(&mkfs)
+            .args(["-q", "-n", nodes, "--csum", sum, "-m", profile, "-d", profile, "--rootdir"])
+            .args([&source, &image])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let restored = folder.path().join(format!("{nodes}.restored"));
+        std::fs::create_dir(&restored).unwrap();
+        let told = Command::new(&btrfs).args(["restore", "-S"]).args([&image, &restored]).output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let tree = open(Arc::new(HostFile::new(std::fs::File::open(&image).unwrap()).unwrap())).unwrap();
+        let (found, errors) = walk(&tree, tree.root());
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(found.len(), 505);
+        for (path, row) in found {
+            let path = std::str::from_utf8(&path).unwrap();
+            let on_host = restored.join(path);
+            let content = row.rsplit('\t').next().unwrap();
+            match row.split('\t').next().unwrap() {
+                "file" => {
+                    let sum = Sha256::digest(std::fs::read(&on_host).unwrap());
+                    let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+                    assert_eq!(content, sum, "{path}");
+                }
+                "symlink" => assert_eq!(Path::new(content), std::fs::read_link(&on_host).unwrap(), "{path}"),
+                _ => assert!(on_host.is_dir(), "{path}"),
+            }
+        }
+    }
+}
