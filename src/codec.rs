@@ -21,11 +21,13 @@ use std::io::{self, BufRead, Read};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
+mod block;
 mod gzip;
 mod lz4;
 pub mod lzo;
 mod spool;
 
+pub use block::BlockCodec;
 pub use spool::{Spool, SpoolPool, SpoolWriter};
 
 /// How a stream is compressed.

@@ -144,6 +144,7 @@ limits! {
     blank_bytes = 64 * MIB, "bytes", "of each range of a disk in no volume, looked through for anything but zeros";
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     metadata_cache_bytes = 16 * MIB, "bytes", "file system metadata of one disk that is kept in memory, in blocks of 64 KiB: a walk comes back to a block soon or not at all";
+    inflated_cache_bytes = 8 * MIB, "bytes", "inflated blocks of one compressed file system that are kept in memory: eight of the largest that squashfs has";
     file_extents = 1_000_000, "extents", "runs of one file, and blocks that say where they are: up to 32 MB of memory, and more than a file of 100 GB has on the worst disks";
     tar_sparse_extents = 2_000_000, "extents", "pieces of all sparse members of an image archive: 48 MB of memory, and more than a disk of 100 GB has";
     directory_bytes = GIB, "bytes", "the names of one directory: ten million of them";

@@ -31,13 +31,16 @@ mod crc32c;
 mod ext;
 mod extents;
 mod fields;
+mod inflated;
 mod mounted;
+mod squashfs;
 mod xfs;
 
 pub use btrfs::Btrfs;
 pub use cache::{BlockCache, CachedReader};
 pub use ext::Ext;
 pub use mounted::{Mount, TreeStratum};
+pub use squashfs::Squashfs;
 pub use xfs::Xfs;
 
 pub use crate::volume::FsKind;
