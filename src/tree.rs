@@ -28,6 +28,7 @@ use crate::model::ImagePath;
 mod btrfs;
 mod cache;
 mod crc32c;
+mod erofs;
 mod ext;
 mod extents;
 mod fields;
@@ -38,6 +39,7 @@ mod xfs;
 
 pub use btrfs::Btrfs;
 pub use cache::{BlockCache, CachedReader};
+pub use erofs::Erofs;
 pub use ext::Ext;
 pub use mounted::{Mount, TreeStratum};
 pub use squashfs::Squashfs;
