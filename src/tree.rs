@@ -27,20 +27,28 @@ use crate::model::ImagePath;
 
 mod btrfs;
 mod cache;
+mod clusters;
 mod crc32c;
 mod erofs;
+mod exfat;
 mod ext;
 mod extents;
+mod fat;
 mod fields;
 mod inflated;
+mod iso9660;
 mod mounted;
+mod names;
 mod squashfs;
 mod xfs;
 
 pub use btrfs::Btrfs;
 pub use cache::{BlockCache, CachedReader};
 pub use erofs::Erofs;
+pub use exfat::Exfat;
 pub use ext::Ext;
+pub use fat::Fat;
+pub use iso9660::Iso9660;
 pub use mounted::{Mount, TreeStratum};
 pub use squashfs::Squashfs;
 pub use xfs::Xfs;
@@ -60,6 +68,12 @@ pub fn open(
     Ok(match kind {
         FsKind::Ext2 | FsKind::Ext3 | FsKind::Ext4 => Arc::new(Ext::open(volume, cache, limits)?),
         FsKind::Xfs => Arc::new(Xfs::open(cache.reader(volume), Arc::clone(limits))?),
+        FsKind::Btrfs => Arc::new(Btrfs::open(cache.reader(volume), Arc::clone(limits))?),
+        FsKind::Squashfs => Arc::new(Squashfs::open(cache.reader(volume), Arc::clone(limits))?),
+        FsKind::Erofs => Arc::new(Erofs::open(cache.reader(volume), Arc::clone(limits))?),
+        FsKind::Iso9660 => Arc::new(Iso9660::open(cache.reader(volume), Arc::clone(limits))?),
+        FsKind::Fat => Arc::new(Fat::open(cache.reader(volume), Arc::clone(limits))?),
+        FsKind::Exfat => Arc::new(Exfat::open(cache.reader(volume), Arc::clone(limits))?),
         other => return Err(Error::unsupported(format!("a file system of kind {other}"))),
     })
 }

@@ -35,6 +35,7 @@ mod md;
 mod probe;
 
 pub use probe::{FsKind, Probed, probe};
+pub(crate) use probe::{disc_label, disc_uuid};
 
 /// The partition table of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +154,8 @@ pub fn volumes(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Layout> {
     let is_one_volume = match whole.kind {
         FsKind::Lvm2 => record.is_none(),
         FsKind::Fat | FsKind::Ntfs | FsKind::Exfat | FsKind::Refs | FsKind::BitLocker => !is_protected,
-        FsKind::Iso9660 | FsKind::Luks1 | FsKind::Luks2 | FsKind::Xfs => true,
+        FsKind::Iso9660 | FsKind::Udf | FsKind::HighSierra => true,
+        FsKind::Luks1 | FsKind::Luks2 | FsKind::Xfs => true,
         _ => false,
     };
     let table = match (is_one_volume, whole.kind) {
@@ -228,6 +230,10 @@ fn role(kind: FsKind, data: &dyn ReadAt, limits: &Limits) -> Result<Role> {
         FsKind::Luks2 => unreadable("encrypted: LUKS2"),
         FsKind::BitLocker => unreadable("encrypted: BitLocker"),
         FsKind::Bcache => unreadable("a bcache device"),
+        FsKind::Drbd => unreadable("a DRBD device"),
+        FsKind::Lvm1 | FsKind::Stratis | FsKind::Vdo | FsKind::Bluestore | FsKind::FirmwareRaid => {
+            unreadable(&format!("a {kind}"))
+        }
         FsKind::Unknown => match look(data, 0..data.size_bytes(), limits.blank_bytes)? {
             RestState::Blank => Ok(Role::NoSoftware("blank")),
             RestState::NotBlank(at) if is_noise(data, at)? => {

@@ -10,6 +10,10 @@
 //! | erofs, F2FS, HFS+ | 1024 | | UFS | 9564, 66908 or 263516 |
 //! | bcachefs, bcache | 4120 | | ZFS | 131072 on |
 //! | swap | before the end of the first page | | mdraid | 0, 4096, or near the end |
+//! | LVM1, VDO, BlueStore, UBI, UBIFS, cramfs, romfs, JFFS2 | 0 | | UDF | one of the sectors from 32768 on |
+//! | Stratis | 4 | | VMFS | 1 MiB, file systems from 2 MiB on |
+//! | MINIX | 1040 or 1048 | | OCFS2 | 1024, 2048, 4096 or 8192 |
+//! | HFS | 1024 | | firmware RAID, DRBD | near the end |
 
 use std::fmt;
 
@@ -31,6 +35,8 @@ pub enum FsKind {
     Squashfs,
     Erofs,
     Iso9660,
+    HighSierra,
+    Udf,
     Fat,
     Exfat,
     Ntfs,
@@ -41,18 +47,34 @@ pub enum FsKind {
     F2fs,
     Apfs,
     Ufs,
+    Hfs,
     HfsPlus,
     Jfs,
     Reiserfs,
     Nilfs2,
     Gfs2,
+    Ocfs2,
+    Minix,
+    Cramfs,
+    Romfs,
+    Jffs2,
+    Ubi,
+    Ubifs,
     Vmfs,
     Swap,
     Luks1,
     Luks2,
     BitLocker,
+    Lvm1,
     Lvm2,
     MdRaid,
+    /// A member of an array that the firmware or a driver of it makes (Intel, DDF).
+    FirmwareRaid,
+    Drbd,
+    Stratis,
+    Vdo,
+    /// A device of a Ceph object store.
+    Bluestore,
     Verity,
     /// None of these.
     Unknown,
@@ -70,6 +92,8 @@ impl fmt::Display for FsKind {
             FsKind::Squashfs => "squashfs",
             FsKind::Erofs => "erofs",
             FsKind::Iso9660 => "ISO 9660",
+            FsKind::HighSierra => "High Sierra",
+            FsKind::Udf => "UDF",
             FsKind::Fat => "FAT",
             FsKind::Exfat => "exFAT",
             FsKind::Ntfs => "NTFS",
@@ -80,18 +104,32 @@ impl fmt::Display for FsKind {
             FsKind::F2fs => "F2FS",
             FsKind::Apfs => "APFS",
             FsKind::Ufs => "UFS",
+            FsKind::Hfs => "HFS",
             FsKind::HfsPlus => "HFS+",
             FsKind::Jfs => "JFS",
             FsKind::Reiserfs => "ReiserFS",
             FsKind::Nilfs2 => "NILFS2",
             FsKind::Gfs2 => "GFS2",
+            FsKind::Ocfs2 => "OCFS2",
+            FsKind::Minix => "MINIX",
+            FsKind::Cramfs => "cramfs",
+            FsKind::Romfs => "romfs",
+            FsKind::Jffs2 => "JFFS2",
+            FsKind::Ubi => "UBI",
+            FsKind::Ubifs => "UBIFS",
             FsKind::Vmfs => "VMFS",
             FsKind::Swap => "swap",
             FsKind::Luks1 => "LUKS1",
             FsKind::Luks2 => "LUKS2",
             FsKind::BitLocker => "BitLocker",
+            FsKind::Lvm1 => "LVM1 physical volume",
             FsKind::Lvm2 => "LVM2 physical volume",
             FsKind::MdRaid => "mdraid member",
+            FsKind::FirmwareRaid => "firmware RAID member",
+            FsKind::Drbd => "DRBD",
+            FsKind::Stratis => "Stratis pool member",
+            FsKind::Vdo => "VDO volume",
+            FsKind::Bluestore => "Ceph BlueStore device",
             FsKind::Verity => "dm-verity hashes",
             FsKind::Unknown => "unknown",
         })
@@ -173,7 +211,7 @@ pub fn probe(volume: &dyn ReadAt) -> Result<Probed> {
     {
         return Ok(found);
     }
-    for steps in [swap, behind, zfs] {
+    for steps in [swap, behind, disc, cluster, zfs, at_end] {
         if let Some(found) = steps(volume)? {
             return Ok(found);
         }
@@ -200,8 +238,33 @@ fn first_sector(head: &[u8; 512]) -> Option<Probed> {
     if head.starts_with(b"XFSB") {
         return Some(Probed::named(FsKind::Xfs, uuid(array_at(head, 32)), &array_at::<12>(head, 108)));
     }
-    if head.starts_with(b"hsqs") {
-        return Some(Probed::new(FsKind::Squashfs));
+    for (magic, kind) in [
+        // Up to version 3 also big-endian.
+        (&b"hsqs"[..], FsKind::Squashfs),
+        (b"sqsh", FsKind::Squashfs),
+        (b"\x45\x3d\xcd\x28", FsKind::Cramfs),
+        (b"\x28\xcd\x3d\x45", FsKind::Cramfs),
+        (b"-rom1fs-", FsKind::Romfs),
+        (b"UBI#", FsKind::Ubi),
+        (b"\x31\x18\x10\x06", FsKind::Ubifs),
+        // A node of a clean block, a directory entry or an inode.
+        (b"\x85\x19\x03\x20", FsKind::Jffs2),
+        (b"\x85\x19\x01\xe0", FsKind::Jffs2),
+        (b"\x85\x19\x02\xe0", FsKind::Jffs2),
+        (b"\x19\x85\x20\x03", FsKind::Jffs2),
+        (b"\x19\x85\xe0\x01", FsKind::Jffs2),
+        (b"\x19\x85\xe0\x02", FsKind::Jffs2),
+        (b"HM\x01\0", FsKind::Lvm1),
+        (b"HM\x02\0", FsKind::Lvm1),
+        (b"dmvdo001", FsKind::Vdo),
+        (b"bluestore block device\n", FsKind::Bluestore),
+    ] {
+        if head.starts_with(magic) {
+            return Some(Probed::new(kind));
+        }
+    }
+    if array_at(head, 4) == *b"!Stra0tis\x86\xff\x02^\x41rh" {
+        return Some(Probed::new(FsKind::Stratis));
     }
     if head.starts_with(b"LUKS\xba\xbe") {
         let is_second = head.get(7) == Some(&2);
@@ -270,6 +333,19 @@ fn second_kib(block: &[u8; 512]) -> Option<Probed> {
     if matches!(array_at(block, 0), [b'H', b'+', 0, 4] | [b'H', b'X', 0, 5]) {
         return Some(Probed::new(FsKind::HfsPlus));
     }
+    // `BD`, blocks of at least one sector.
+    if block.starts_with(b"BD")
+        && le_u32(block, 20).swap_bytes().is_multiple_of(512)
+        && array_at(block, 20) != [0; 4]
+    {
+        return Some(Probed::new(FsKind::Hfs));
+    }
+    // Versions 1 and 2 with log 2 of the zone size 0; version 3 with a block size.
+    let is_minix = matches!(le_u16(block, 16), 0x137f | 0x138f | 0x2468 | 0x2478) && le_u16(block, 10) == 0;
+    let is_minix_3 = le_u16(block, 24) == 0x4d5a && matches!(le_u16(block, 28), 1024 | 2048 | 4096);
+    if is_minix || is_minix_3 {
+        return Some(Probed::new(FsKind::Minix));
+    }
     if le_u16(block, 6) == 0x3434 && le_u32(block, 0) == 2 {
         return Some(Probed::named(FsKind::Nilfs2, uuid(array_at(block, 152)), &array_at::<80>(block, 168)));
     }
@@ -306,14 +382,11 @@ fn behind(volume: &dyn ReadAt) -> Result<Option<Probed>> {
             _ => {}
         }
     }
-    if let Some(block) = peek::<256>(volume, 32768)? {
-        if array_at(&block, 1) == *b"CD001" {
-            return Ok(Some(Probed::named(FsKind::Iso9660, None, &array_at::<32>(&block, 40))));
-        }
-        if block.starts_with(b"JFS1") {
-            let label = array_at::<16>(&block, 152);
-            return Ok(Some(Probed::named(FsKind::Jfs, uuid(array_at(&block, 136)), &label)));
-        }
+    if let Some(block) = peek::<256>(volume, 32768)?
+        && block.starts_with(b"JFS1")
+    {
+        let label = array_at::<16>(&block, 152);
+        return Ok(Some(Probed::named(FsKind::Jfs, uuid(array_at(&block, 136)), &label)));
     }
     if let Some(block) = peek::<1024>(volume, 65536)? {
         if array_at(&block, 64) == *b"_BHRfS_M" {
@@ -334,8 +407,113 @@ fn behind(volume: &dyn ReadAt) -> Result<Option<Probed>> {
             return Ok(Some(Probed::new(FsKind::Ufs)));
         }
     }
-    if peek::<4>(volume, 1 << 20)?.map(u32::from_le_bytes) == Some(0xc001_d00d) {
-        return Ok(Some(Probed::new(FsKind::Vmfs)));
+    // A physical extent of VMFS, or of versions 5 and 6 the file system itself.
+    for (at, magic) in [(1 << 20, 0xc001_d00d), (2 << 20, 0x2fab_f15e), (0x0130_0000, 0x2fab_f15e)] {
+        if peek::<4>(volume, at)?.map(u32::from_le_bytes) == Some(magic) {
+            return Ok(Some(Probed::new(FsKind::Vmfs)));
+        }
+    }
+    Ok(None)
+}
+
+/// Volume descriptors of optical discs. Where there are those of ISO 9660, UDF beside them has the same files.
+fn disc(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    const SECTOR: usize = 2048;
+    let mut primary: Option<[u8; SECTOR]> = None;
+    let (mut joliet, mut is_udf) = (None, false);
+    for sector in 16..116_u64 {
+        let Some(bytes) = peek::<SECTOR>(volume, sector.saturating_mul(2048))? else { break };
+        match (&array_at::<5>(&bytes, 1), bytes.first()) {
+            (b"CD001", Some(1)) if primary.is_none() => primary = Some(bytes),
+            (b"CD001", Some(2)) if matches!(array_at(&bytes, 88), [0x25, 0x2f, 0x40 | 0x43 | 0x45]) => {
+                joliet = Some(array_at::<32>(&bytes, 40));
+            }
+            (b"NSR02" | b"NSR03", _) => is_udf = true,
+            (b"CD001" | b"BEA01" | b"BOOT2" | b"TEA01", _) => {}
+            _ if sector == 16 && array_at(&bytes, 9) == *b"CDROM" => {
+                return Ok(Some(Probed::new(FsKind::HighSierra)));
+            }
+            _ => break,
+        }
+    }
+    if let Some(primary) = primary {
+        let label = disc_label(&array_at(&primary, 40), joliet.as_ref());
+        return Ok(Some(Probed::named(FsKind::Iso9660, disc_uuid(&primary), &label)));
+    }
+    Ok(is_udf.then(|| Probed::new(FsKind::Udf)))
+}
+
+/// The time at which a disc was changed last or, if it does not say, made, as `blkid` takes it for a UUID:
+/// `2026-01-31-12-30-59-00`.
+pub(crate) fn disc_uuid(primary: &[u8]) -> Option<String> {
+    [830_usize, 813].into_iter().find_map(|at| {
+        let digits: [u8; 16] = array_at(primary, at);
+        let offset: [u8; 1] = array_at(primary, at.saturating_add(16));
+        let is_set = digits.iter().any(|digit| *digit != b'0') || offset != [0];
+        let mut text = String::new();
+        for (at, digit) in digits.into_iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10 | 12 | 14) {
+                text.push('-');
+            }
+            text.push(char::from(digit));
+        }
+        (is_set && digits.iter().all(u8::is_ascii_digit)).then_some(text)
+    })
+}
+
+/// The label of a disc as `blkid` has it: that of the primary descriptor with the characters of the Joliet label
+/// in place of `_`, which stands for what the former cannot say.
+pub(crate) fn disc_label(primary: &[u8; 32], joliet: Option<&[u8; 32]>) -> Vec<u8> {
+    let (units, _) = joliet.map_or(&[][..], |label| &label[..]).as_chunks::<2>();
+    let mut units = units.iter().map(|unit| u16::from_be_bytes(*unit));
+    let mut merged = Vec::new();
+    for byte in primary {
+        let unit = units.next();
+        // Two halves of one character have one byte.
+        if let Some(high @ 0xd800..=0xdbff) = unit {
+            merged.push(high);
+            merged.extend(units.next());
+            continue;
+        }
+        match unit {
+            Some(unit) if *byte == b'_' => merged.push(unit),
+            _ => merged.push(u16::from(*byte)),
+        }
+    }
+    let end = merged.iter().position(|unit| *unit == 0).unwrap_or(merged.len());
+    let text = String::from_utf16_lossy(merged.get(..end).unwrap_or_default());
+    text.trim_end_matches(' ').as_bytes().to_vec()
+}
+
+/// File systems of clusters: OCFS2 with blocks of 512 to 4096 bytes.
+fn cluster(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    for at in [1024, 2048, 4096, 8192_u64] {
+        if let Some(block) = peek::<416>(volume, at)?
+            && block.starts_with(b"OCFSV2")
+        {
+            let (label, id) = (array_at::<64>(&block, 272), array_at(&block, 336));
+            return Ok(Some(Probed::named(FsKind::Ocfs2, uuid(id), &label)));
+        }
+    }
+    Ok(None)
+}
+
+/// What has its magic near the end, where nothing else was found before.
+fn at_end(volume: &dyn ReadAt) -> Result<Option<Probed>> {
+    let end = volume.size_bytes();
+    let from_end = |bytes: u64| end.checked_sub(bytes).filter(|at| at.is_multiple_of(512));
+    for (bytes, kind) in [(512, FsKind::FirmwareRaid), (1024, FsKind::FirmwareRaid), (4096, FsKind::Drbd)] {
+        let Some(block) = from_end(bytes).map(|at| peek::<512>(volume, at)).transpose()?.flatten() else {
+            continue;
+        };
+        let is_it = match bytes {
+            512 => matches!(array_at(&block, 0), [0xde, 0x11, 0xde, 0x11] | [0x11, 0xde, 0x11, 0xde]),
+            1024 => block.starts_with(b"Intel Raid ISM Cfg Sig. "),
+            _ => matches!(array_at(&block, 60), [0x83, 0x74, 0x02, 0x6b..=0x6d]),
+        };
+        if is_it {
+            return Ok(Some(Probed::new(kind)));
+        }
     }
     Ok(None)
 }
