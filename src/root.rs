@@ -2,7 +2,17 @@
 //!
 //! A system is found by what it says of itself: a volume whose root names a system, has a package database, or
 //! has an fstab that mounts this very volume at `/`. Its fstab says which other volumes belong to it. A volume
-//! that should be there and is not, or cannot be read, is a gap.
+//! that should be there and is not, or cannot be read, is a gap. Where fstab is silent, types of partitions say
+//! what is mounted (UAPI.2, Discoverable Partitions Specification).
+//!
+//! | a system's root is | found by |
+//! |---|---|
+//! | a volume's root directory, or a btrfs subvolume's | its marks ([`MARKS`]) or its fstab |
+//! | an ostree or bootc deployment | `ostree/deploy/OS/deploy/CHECKSUM.SERIAL` on a volume |
+//! | a root with /usr elsewhere | a volume that holds what belongs below /usr; one system for each (A and B) |
+//! | a file of a live medium | [`nested`] |
+//!
+//! Snapshots of btrfs and subvolumes of container engines are told and are no systems, unless they boot.
 #![cfg_attr(
     not(test),
     deny(
@@ -21,7 +31,11 @@ use crate::error::{Error, Result};
 use crate::format::fstab::{self, Fstab, FstabEntry, Spec};
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath};
-use crate::tree::{FileTree, Mount, NodeId, NodeKind, Step, Subvolume};
+use crate::tree::{FileTree, Mount, NodeId, NodeKind, Step, Subvolume, SubvolumeInfo};
+
+mod nested;
+
+pub use nested::nested;
 
 /// A volume of a disk, as far as it matters here.
 pub struct Volume {
@@ -35,6 +49,10 @@ pub struct Volume {
     pub part_uuid: Option<String>,
     /// The name of its partition.
     pub part_label: Option<String>,
+    /// What its partition's type says that it is, as [`crate::volume::Volume::kind`] has it.
+    pub part_kind: String,
+    /// It is known to hold no software, so that a system does without it.
+    pub holds_none: bool,
     /// Volume group and name of a logical volume.
     pub logical: Option<(String, String)>,
     /// Its file system, or why there is none to read.
@@ -66,12 +84,16 @@ impl Volume {
 pub struct SystemRoot {
     /// The index of the volume that has its root.
     pub volume: usize,
+    /// Its place for people: that of the volume, and where the volume may have several, the root's in it.
+    pub place: String,
     /// The root and what is mounted in it; those above come first.
     pub mounts: Vec<Mount>,
     /// The volumes that it uses, in ascending order.
     pub uses: BTreeSet<usize>,
     /// What of it cannot be mounted or understood.
     pub gaps: Vec<Gap>,
+    /// Whether its own fstab mounts it at the root.
+    mounts_root: bool,
 }
 
 /// What says that a directory is the root of a system.
@@ -116,33 +138,243 @@ const NO_VOLUME: [&str; 20] = [
 /// Types whose files are on another machine.
 const NETWORK: [&str; 8] = ["nfs", "nfs4", "cifs", "smb3", "glusterfs", "ceph", "9p", "virtiofs"];
 
-/// Finds the systems on these volumes, in their order.
+/// What says that a volume holds what belongs below /usr.
+const USR_MARKS: [&str; 2] = ["lib/os-release", "lib/sysimage/rpm"];
+
+/// Where container engines and snapshot tools keep subvolumes that no machine boots.
+const NOT_BOOTED: [&str; 8] = [
+    "var/lib/docker",
+    "var/lib/containers",
+    "var/lib/containerd",
+    "var/lib/machines",
+    "var/lib/lxd",
+    "var/lib/incus",
+    "timeshift-btrfs",
+    ".snapshots",
+];
+
+/// What was found on the volumes.
+#[derive(Default)]
+pub struct Found {
+    /// The systems, in the order of the volumes.
+    pub systems: Vec<SystemRoot>,
+    /// What has the marks of a system and is none: the volume, what it is, and where in the volume.
+    pub passed: Vec<(usize, &'static str, ImagePath)>,
+    /// What of volumes keeps systems from being found.
+    pub gaps: Vec<Gap>,
+}
+
+/// Where a root may be.
+struct Candidate {
+    volume: usize,
+    node: NodeId,
+    /// The subvolume, if it is not the volume's own root.
+    subvolume: Option<SubvolumeInfo>,
+}
+
+/// Finds the systems on these volumes.
 #[must_use]
-pub fn systems(volumes: &[Volume], limits: &Limits) -> Vec<SystemRoot> {
-    let readable =
-        volumes.iter().enumerate().filter_map(|(index, volume)| Some((index, volume.tree.as_ref().ok()?)));
-    readable
-        .filter_map(|(index, tree)| {
-            let mount = Mount::new(ImagePath::root(), Arc::clone(tree), volumes.get(index)?.place.clone());
-            let mut plan = Plan {
-                volumes,
-                limits,
-                system: SystemRoot {
-                    volume: index,
-                    mounts: vec![mount],
-                    uses: BTreeSet::from([index]),
-                    gaps: Vec::new(),
-                },
-            };
+pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
+    let mut found = Found::default();
+    let trees = || {
+        volumes.iter().enumerate().filter_map(|(at, volume)| Some((at, volume, volume.tree.as_ref().ok()?)))
+    };
+    let usr: Vec<usize> = trees().filter(|(_, _, tree)| is_usr(&***tree)).map(|(at, ..)| at).collect();
+    let mut roots = Vec::new();
+    for (index, volume, tree) in trees() {
+        let own = Candidate { volume: index, node: tree.root(), subvolume: None };
+        let deployments = deployments(volume, &own, &**tree, &mut found.gaps);
+        let has_deployments = !deployments.is_empty();
+        for (node, path, var) in deployments {
+            let mut plan = Plan::new(volumes, limits, &own, node, format!("{}: {path}", volume.place));
+            plan.system.mounts.extend(var.map(|node| Mount {
+                path: ImagePath::from("var"),
+                node,
+                tree: Arc::clone(tree),
+                place: volume.place.clone(),
+            }));
             let fstab = plan.fstab();
-            let is_system = plan.has_mark() || fstab.as_ref().is_some_and(|fstab| plan.mounts_itself(fstab));
-            if !is_system {
-                return None;
-            }
             plan.follow(fstab.unwrap_or_default());
-            Some(plan.system)
-        })
-        .collect()
+            found.systems.push(plan.finish());
+        }
+        let subvolumes = tree.subvolumes().unwrap_or_else(|error| {
+            let place = format!("{}: subvolumes", volume.place);
+            found.gaps.push(Gap { place, reason: error.to_string(), required: true });
+            Vec::new()
+        });
+        if !has_deployments && !usr.contains(&index) {
+            roots.push(own);
+        }
+        for subvolume in subvolumes {
+            if let Ok(node) = tree.subvolume(Subvolume::Id(subvolume.id))
+                && node != tree.root()
+            {
+                roots.push(Candidate { volume: index, node, subvolume: Some(subvolume) });
+            }
+        }
+    }
+    for candidate in roots {
+        consider(candidate, volumes, &usr, limits, &mut found);
+    }
+    found.systems.sort_by(|a, b| (a.volume, &a.place).cmp(&(b.volume, &b.place)));
+    // /usr alone, of which the root is made when it boots for the first time.
+    if found.systems.is_empty() {
+        for index in &usr {
+            let Some((volume, Ok(tree))) = volumes.get(*index).map(|volume| (volume, &volume.tree)) else {
+                continue;
+            };
+            let own = Candidate { volume: *index, node: tree.root(), subvolume: None };
+            let mut plan = Plan::new(volumes, limits, &own, own.node, volume.place.clone());
+            plan.system.mounts.push(Mount::new(
+                ImagePath::from("usr"),
+                Arc::clone(tree),
+                volume.place.clone(),
+            ));
+            found.systems.push(plan.finish());
+        }
+    }
+    drop_parts(&mut found.systems);
+    found
+}
+
+/// Whether a tree is that of /usr and not of a root.
+fn is_usr(tree: &dyn FileTree) -> bool {
+    let is_there = |names: &[&str]| {
+        let paths: Vec<ImagePath> = names.iter().map(|name| ImagePath::from(*name)).collect();
+        let reached = tree.lookup_many(tree.root(), &paths);
+        paths.iter().zip(reached).any(|(path, reached)| reached.steps.len() == path.components().count())
+    };
+    is_there(&USR_MARKS) && !is_there(&["usr", "etc", "sysroot"])
+}
+
+/// Makes systems of a candidate, if it is the root of one.
+fn consider(candidate: Candidate, volumes: &[Volume], usr: &[usize], limits: &Limits, found: &mut Found) {
+    let Some(volume) = volumes.get(candidate.volume) else { return };
+    let place = match &candidate.subvolume {
+        Some(subvolume) => format!("{}: subvolume {}", volume.place, subvolume.path),
+        None => volume.place.clone(),
+    };
+    let plan = || Plan::new(volumes, limits, &candidate, candidate.node, place.clone());
+    let mut first = plan();
+    let fstab = first.fstab();
+    let mounts_itself = fstab.as_ref().is_some_and(|fstab| first.mounts_itself(fstab, &candidate));
+    if !first.has_mark() && !mounts_itself {
+        // What has no mark may have lost it: a root without anything says nothing of itself.
+        return;
+    }
+    if let Some(subvolume) = candidate.subvolume.as_ref().filter(|_| !mounts_itself) {
+        let is_kept = NOT_BOOTED.iter().any(|folder| {
+            let folder = ImagePath::from(*folder);
+            let mut above = subvolume.path.clone();
+            loop {
+                let is_below = above.as_bytes().ends_with(folder.as_bytes());
+                if is_below || above.is_root() {
+                    break is_below;
+                }
+                above = above.parent();
+            }
+        });
+        if subvolume.is_snapshot || is_kept {
+            let what = if subvolume.is_snapshot { "btrfs snapshot" } else { "btrfs subvolume of an engine" };
+            found.passed.push((candidate.volume, what, subvolume.path.clone()));
+            return;
+        }
+    }
+    let fstab = fstab.unwrap_or_default();
+    let names_usr =
+        fstab.entries.iter().any(|entry| ImagePath::new(&entry.mount_point) == ImagePath::from("usr"));
+    let is_without = !names_usr && !first.has("usr/lib") && !first.has("usr/bin");
+    if is_without && !usr.is_empty() {
+        for index in usr {
+            let Some((own, Ok(tree))) = volumes.get(*index).map(|own| (own, &own.tree)) else { continue };
+            let mut plan = plan();
+            plan.system.place = format!("{place} with {}", own.place);
+            plan.system.uses.insert(*index);
+            plan.system.mounts.push(Mount::new(ImagePath::from("usr"), Arc::clone(tree), own.place.clone()));
+            plan.follow(fstab.clone());
+            found.systems.push(plan.finish());
+        }
+        return;
+    }
+    first.follow(fstab);
+    found.systems.push(first.finish());
+}
+
+/// The deployments of ostree on a volume: their roots, where these are, and the root of their /var.
+fn deployments(
+    volume: &Volume,
+    own: &Candidate,
+    tree: &dyn FileTree,
+    gaps: &mut Vec<Gap>,
+) -> Vec<(NodeId, ImagePath, Option<NodeId>)> {
+    let mut found = Vec::new();
+    let mut failed = |path: &ImagePath, error: &Error| {
+        let place = format!("{}: {path}", volume.place);
+        gaps.push(Gap { place, reason: error.to_string(), required: true });
+    };
+    let top = ImagePath::from("ostree/deploy");
+    let Some(deploy) = directory(tree, own.node, &top) else { return found };
+    for (name, os) in directories(tree, deploy, &top, &mut failed) {
+        let path = top.join(&name).join("deploy");
+        let Some(node) = directory(tree, os, &ImagePath::from("deploy")) else { continue };
+        let var = directory(tree, os, &ImagePath::from("var"));
+        for (deployment, root) in directories(tree, node, &path, &mut failed) {
+            found.push((root, path.join(&deployment), var));
+        }
+    }
+    found
+}
+
+/// The directory at a path, if there is one.
+fn directory(tree: &dyn FileTree, from: NodeId, path: &ImagePath) -> Option<NodeId> {
+    let reached = tree.lookup_many(from, std::slice::from_ref(path)).pop()?;
+    let step = reached.steps.last().filter(|_| reached.steps.len() == path.components().count())?;
+    (step.meta.kind == NodeKind::Directory).then_some(step.node)
+}
+
+/// The directories in a directory, by name.
+fn directories(
+    tree: &dyn FileTree,
+    from: NodeId,
+    path: &ImagePath,
+    failed: &mut dyn FnMut(&ImagePath, &Error),
+) -> Vec<(Vec<u8>, NodeId)> {
+    let mut all = Vec::new();
+    let read = tree.read_dir(from, &mut |entry| {
+        if tree.meta(entry.node).is_ok_and(|meta| meta.kind == NodeKind::Directory) {
+            all.push((entry.name.to_vec(), entry.node));
+        }
+        Ok(())
+    });
+    if let Err(error) = read {
+        failed(path, &error);
+    }
+    all.sort();
+    all
+}
+
+/// Drops what another system mounts as a part of itself: a volume with /var has a package database as well.
+fn drop_parts(systems: &mut Vec<SystemRoot>) {
+    let root_of = |system: &SystemRoot| system.mounts.first().map(|mount| (system.volume, mount.node));
+    let parts: Vec<(String, NodeId)> = systems
+        .iter()
+        .flat_map(|system| system.mounts.iter().skip(1))
+        .filter(|mount| !mount.path.is_root())
+        .map(|mount| (mount.place.clone(), mount.node))
+        .collect();
+    systems.retain(|system| {
+        let Some((_, node)) = root_of(system) else { return false };
+        let place = system.mounts.first().map(|mount| mount.place.clone()).unwrap_or_default();
+        system.mounts_root || system.is_whole_usr() || !parts.contains(&(place, node))
+    });
+}
+
+impl SystemRoot {
+    /// Whether it is a /usr of which the root is still to be made.
+    fn is_whole_usr(&self) -> bool {
+        let mut nodes = self.mounts.iter().map(|mount| mount.node);
+        self.mounts.len() == 2 && nodes.next() == nodes.next()
+    }
 }
 
 struct Plan<'a> {
@@ -151,7 +383,29 @@ struct Plan<'a> {
     system: SystemRoot,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    fn new(volumes: &'a [Volume], limits: &'a Limits, own: &Candidate, node: NodeId, place: String) -> Self {
+        let volume = volumes.get(own.volume);
+        let root = volume.and_then(|volume| {
+            let tree = Arc::clone(volume.tree.as_ref().ok()?);
+            Some(Mount { path: ImagePath::root(), node, tree, place: volume.place.clone() })
+        });
+        let system = SystemRoot {
+            volume: own.volume,
+            place,
+            mounts: root.into_iter().collect(),
+            uses: BTreeSet::from([own.volume]),
+            gaps: Vec::new(),
+            mounts_root: false,
+        };
+        Plan { volumes, limits, system }
+    }
+
+    fn finish(mut self) -> SystemRoot {
+        self.discover();
+        self.system
+    }
+
     fn has_mark(&self) -> bool {
         let Some(root) = self.system.mounts.first() else { return false };
         let paths = MARKS.map(ImagePath::from);
@@ -159,12 +413,60 @@ impl Plan<'_> {
         paths.iter().zip(reached).any(|(path, reached)| reached.steps.len() == path.components().count())
     }
 
-    fn mounts_itself(&self, fstab: &Fstab) -> bool {
+    /// Whether there is something at a path of the root.
+    fn has(&self, path: &str) -> bool {
+        matches!(self.find(&ImagePath::from(path)), Ok(Some(_)))
+    }
+
+    fn mounts_itself(&mut self, fstab: &Fstab, candidate: &Candidate) -> bool {
         let own = self.volumes.get(self.system.volume);
         let root = fstab.entries.iter().find(|entry| {
             ImagePath::new(&entry.mount_point).is_root() && entry.mount_point.starts_with(b"/")
         });
-        own.zip(root).is_some_and(|(own, root)| own.is_named(&root.what))
+        self.system.mounts_root = own.zip(root).is_some_and(|(own, root)| {
+            let Ok(tree) = &own.tree else { return false };
+            let names_it = match subvolume(&**tree, root) {
+                Ok(node) => node == candidate.node,
+                Err(_) => candidate.subvolume.is_none(),
+            };
+            own.is_named(&root.what) && names_it
+        });
+        self.system.mounts_root
+    }
+
+    /// Mounts what types of partitions say, where nothing is mounted yet.
+    fn discover(&mut self) {
+        for (index, volume) in self.volumes.iter().enumerate() {
+            let points: &[&str] = match volume.part_kind.as_str() {
+                "EFI system" => &["boot/efi", "efi", "boot"],
+                "Linux extended boot" => &["boot"],
+                "Linux /var" => &["var"],
+                _ => continue,
+            };
+            let Ok(tree) = &volume.tree else { continue };
+            let is_new = |point: &&&str| {
+                let point = ImagePath::from(**point);
+                !self.system.mounts.iter().any(|mount| mount.path == point) && self.is_empty(&point)
+            };
+            let Some(point) = points.iter().find(is_new).filter(|_| !self.system.uses.contains(&index))
+            else {
+                continue;
+            };
+            let mount = Mount::new(ImagePath::from(*point), Arc::clone(tree), volume.place.clone());
+            self.system.mounts.push(mount);
+            self.system.uses.insert(index);
+        }
+    }
+
+    /// Whether a path is an empty directory.
+    fn is_empty(&self, path: &ImagePath) -> bool {
+        let Ok(Some((mount, step))) = self.find(path) else { return false };
+        let mut is_empty = step.meta.kind == NodeKind::Directory;
+        let read = mount.tree.read_dir(step.node, &mut |entry| {
+            is_empty &= entry.name == b"lost+found";
+            Ok(())
+        });
+        is_empty && read.is_ok()
     }
 
     fn fstab(&mut self) -> Option<Fstab> {
@@ -236,13 +538,13 @@ impl Plan<'_> {
             return Ok(());
         }
         self.system.uses.insert(index);
-        let tree = volume.tree.as_ref().map_err(|error| error.clone().at(volume.place.clone()))?;
+        let tree = match &volume.tree {
+            Ok(tree) => tree,
+            Err(_) if volume.holds_none => return Ok(()),
+            Err(error) => return Err(error.clone().at(volume.place.clone())),
+        };
         let node = subvolume(&**tree, entry)?;
         if point.is_root() {
-            // The root that was found may lie in another subvolume than the one that is mounted.
-            if let Some(root) = self.system.mounts.first_mut().filter(|_| entry.value("subvol").is_some()) {
-                root.node = node;
-            }
             return Ok(());
         }
         self.system.mounts.push(Mount {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 
 /// What an fstab says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fstab {
     /// Its lines, in their order, which is the order of mounting.
     pub entries: Vec<FstabEntry>,

@@ -7,7 +7,7 @@ use crate::collect::{assemble, follow_up, gather, nothing_found, squash};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::model::{Coverage, Gap, Inventory, StratumId, System};
-use crate::root::{self, SystemRoot};
+use crate::root::{self, Found, SystemRoot};
 use crate::source::NamedDisk;
 use crate::stratum::Scope;
 use crate::tree::{self, BlockCache, TreeStratum};
@@ -36,15 +36,24 @@ pub(super) fn systems(inventory: &mut Inventory, disks: Vec<NamedDisk>, run: &Ru
     for disk in disks {
         add_disk(inventory, &mut volumes, disk, limits);
     }
-    let found = root::systems(&volumes.roots, limits);
+    add_nested(&mut volumes, limits);
+    let Found { systems: found, passed, gaps } = root::systems(&volumes.roots, limits);
+    inventory.gaps.extend(gaps);
     account(inventory, &volumes, &found);
+    for (index, what, path) in passed {
+        let Some(volume) = volumes.roots.get(index) else { continue };
+        let place = format!("{}: subvolume {path}", volume.place);
+        let mut row = Coverage::of_place(place, what, "no system boots from it", false);
+        row.note = Some("told, and not counted as a system".to_owned());
+        inventory.coverage.push(row);
+    }
     if run.options.needs == Needs::NONE {
         inventory.gaps.push(nothing_looked_for());
         return;
     }
     let is_one = found.len() == 1;
     for system in found {
-        let name = volumes.roots.get(system.volume).map(|volume| volume.place.clone()).unwrap_or_default();
+        let name = system.place.clone();
         let place = |gap: Gap| match is_one {
             true => gap,
             false => Gap { place: format!("{name}: {}", gap.place), ..gap },
@@ -150,6 +159,7 @@ fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> St
             (_, None) => Err(Error::config("it passes the end of the disk")),
         };
         let place = place(&volume.place);
+        let part_kind = volume.kind.clone();
         let mut row = Coverage::of_place(place.clone(), &volume.probed.kind.to_string(), "", true);
         row.size_bytes = Some(volume.size_bytes);
         row.offset_bytes = match volume.ranges.as_slice() {
@@ -162,16 +172,57 @@ fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> St
             .filter(|text| !text.is_empty() && text != "whole disk")
             .collect();
         row.note = (!named.is_empty()).then(|| named.join(", "));
-        volumes.about.push(About { coverage: row, role: volume.role });
+        volumes.about.push(About { coverage: row, role: volume.role.clone() });
         volumes.roots.push(root::Volume {
             place,
             number: volume.number,
             is_disk: is_disk && index == 0,
             part_uuid: volume.part_uuid,
             part_label: volume.name,
+            part_kind,
+            holds_none: matches!(volume.role, Role::NoSoftware(_)),
             logical: volume.logical,
             tree,
         });
+    }
+}
+
+/// Adds file systems that lie in files of live media, and those in these.
+fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
+    let mut at = 0;
+    while let Some(volume) = volumes.roots.get(at) {
+        at += 1;
+        let Ok(tree) = &volume.tree else { continue };
+        if volume.place.matches(": /").count() as u64 >= limits.nested_images.max {
+            continue;
+        }
+        let outer = volume.place.clone();
+        for (path, file) in root::nested(&**tree) {
+            let place = format!("{outer}: {path}");
+            let opened = file.and_then(|file| {
+                let kind = volume::probe(&*file)?.kind;
+                let size_bytes = file.size_bytes();
+                Ok((kind, size_bytes, tree::open(kind, file, &BlockCache::new(limits), limits)))
+            });
+            let (kind, size_bytes, tree) = match opened {
+                Ok((kind, size_bytes, tree)) => (kind.to_string(), Some(size_bytes), tree),
+                Err(error) => ("file".to_owned(), None, Err(error)),
+            };
+            let mut row = Coverage::of_place(place.clone(), &kind, "", true);
+            row.size_bytes = size_bytes;
+            volumes.about.push(About { coverage: row, role: Role::Candidate });
+            volumes.roots.push(root::Volume {
+                place,
+                number: None,
+                is_disk: false,
+                part_uuid: None,
+                part_label: None,
+                part_kind: String::new(),
+                holds_none: false,
+                logical: None,
+                tree,
+            });
+        }
     }
 }
 

@@ -629,6 +629,8 @@ fn volume(number: u32, tree: Result<Arc<dyn FileTree>>) -> root::Volume {
         is_disk: false,
         part_uuid: Some(format!("0000-{number:02}")),
         part_label: Some(format!("part {number}")),
+        part_kind: "Linux".to_owned(),
+        holds_none: false,
         logical: (number == 4).then(|| ("vg-0".to_owned(), "log".to_owned())),
         tree,
     }
@@ -674,7 +676,7 @@ fn systems_are_found_with_all_that_they_mount() {
         volume(6, Ok(make("second", "b", &[("etc/os-release", "ID=alpine\n")]))),
         volume(7, Ok(make("home", "home", &[("user/file", "")]))),
     ];
-    let systems = root::systems(&volumes, &Limits::default());
+    let systems = root::systems(&volumes, &Limits::default()).systems;
     let [first, second] = &systems[..] else { panic!("{} systems", systems.len()) };
     let points: Vec<String> =
         first.mounts.iter().map(|mount| format!("{} {}", mount.path, mount.place)).collect();

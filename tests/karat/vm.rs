@@ -120,9 +120,42 @@ fn prototype(root: &Path) -> String {
     text + "$\n"
 }
 
+/// Writes content on a logical volume of a disk: where each of its blocks lies is known by the numbers that the
+/// fixture's blocks have.
+fn put_on_logical(disk: &mut [u8], name: &str, content: &[u8]) {
+    let blocks = crate::volumes::as_lvs_says(name);
+    assert!(content.len() <= blocks.len() * 4096, "{} bytes", content.len());
+    for (part, [volume, extent, block]) in content.chunks(4096).zip(blocks) {
+        let start = (1 + 32 * (usize::from(volume) - 1)) << 20;
+        let at = start + (1 << 20) + (usize::from(extent) << 20) + usize::from(block) * 4096;
+        disk[at..at + part.len()].copy_from_slice(part);
+    }
+    // The other volumes and what no volume has are blank.
+    let taken: std::collections::BTreeSet<_> = crate::volumes::as_lvs_says(name).into_iter().collect();
+    for volume in 1..=2_u8 {
+        for (extent, block) in (0..31_u8).flat_map(|extent| (0..=255).map(move |block| (extent, block))) {
+            if !taken.contains(&[volume, extent, block]) {
+                let start = (1 + 32 * (usize::from(volume) - 1)) << 20;
+                let at = start + (1 << 20) + (usize::from(extent) << 20) + usize::from(block) * 4096;
+                disk[at..at + 3].fill(0);
+            }
+        }
+    }
+}
+
 #[test]
 fn one_system_gives_one_inventory_in_every_wrapping() {
-    if !has_tools(&["mke2fs", "sfdisk", "qemu-img", "mkfs.xfs", "tar", "xz"]) {
+    if !has_tools(&[
+        "mke2fs",
+        "sfdisk",
+        "qemu-img",
+        "mkfs.xfs",
+        "mkfs.btrfs",
+        "mksquashfs",
+        "mkfs.erofs",
+        "xorriso",
+        "xz",
+    ]) {
         return;
     }
     let bench = Bench::new();
@@ -165,6 +198,26 @@ fn one_system_gives_one_inventory_in_every_wrapping() {
     }
     bench.run("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "over.qcow2"]);
 
+    let root = production();
+    let root = root.to_str().unwrap();
+    bench.sized("btrfs.img", 160);
+    bench.run("mkfs.btrfs", &["-q", "--rootdir", root, "btrfs.img"]);
+    for comp in ["zstd", "xz", "gzip", "lz4", "lzo"] {
+        let name = format!("{comp}.squashfs");
+        bench.run("mksquashfs", &[root, &name, "-comp", comp, "-quiet", "-no-progress"]);
+    }
+    bench.run("mkfs.erofs", &["plain.erofs", root]);
+    bench.run("mkfs.erofs", &["-zlz4hc", "lz4.erofs", root]);
+    bench.run("xorriso", &["-as", "mkisofs", "-quiet", "-R", "-J", "-o", "root.iso", root]);
+    // As live media of Debian have it.
+    bench.run("sh", &["-c", "mkdir -p medium/live && cp zstd.squashfs medium/live/filesystem.squashfs"]);
+    bench.run("xorriso", &["-as", "mkisofs", "-quiet", "-R", "-o", "live.iso", "medium"]);
+    for (logical, name) in [("root", "linear.raw"), ("striped", "striped.raw")] {
+        let mut disk = crate::volumes::group(&["pv1", "pv2"]);
+        put_on_logical(&mut disk, logical, &fs::read(bench.path("xz.squashfs")).unwrap());
+        fs::write(bench.path(name), disk).unwrap();
+    }
+
     let raw = fs::read(bench.path("gpt.raw")).unwrap();
     fs::write(bench.path("gpt.raw.gz"), gzip(&raw)).unwrap();
     fs::write(bench.path("gpt.raw.zst"), zstd(&raw)).unwrap();
@@ -179,8 +232,7 @@ fn one_system_gives_one_inventory_in_every_wrapping() {
     fs::write(bench.path("appliance.ovf"), ovf).unwrap();
     bench.run("sh", &["-c", "tar --format=ustar -cf appliance.ova appliance.ovf stream.vmdk"]);
     bench.run("sh", &["-c", "split -b 10M -d -a 3 --numeric-suffixes=1 gpt.raw parts."]);
-    let root = production();
-    bench.run("tar", &["-C", root.to_str().unwrap(), "-cf", "root.tar", "."]);
+    bench.run("tar", &["-C", root, "-cf", "root.tar", "."]);
 
     for name in [
         "ext4.img",
@@ -213,14 +265,21 @@ fn one_system_gives_one_inventory_in_every_wrapping() {
         "appliance.ova",
         "parts.001",
         "root.tar",
+        "btrfs.img",
+        "zstd.squashfs",
+        "xz.squashfs",
+        "gzip.squashfs",
+        "lz4.squashfs",
+        "lzo.squashfs",
+        "plain.erofs",
+        "lz4.erofs",
+        "root.iso",
+        "live.iso",
+        "linear.raw",
+        "striped.raw",
     ] {
         let (code, found) = bench.inventory(name, &[]);
-        let told = match name {
-            // An empty partition before the logical ones is no file system.
-            "logical.raw" => "blank",
-            _ => "",
-        };
-        assert_eq!(found.gaps, [], "{name} {told}");
+        assert_eq!(found.gaps, [], "{name}");
         assert_eq!(found.systems, wanted.systems, "{name}");
         assert_eq!(found.content_id, wanted.content_id, "{name}");
         assert_eq!(code, 0, "{name}");
@@ -383,4 +442,74 @@ fn parents_elsewhere_need_leave() {
     let folder = bench.path("bases");
     let (code, found) = bench.inventory("images/vm.qcow2", &["--disk-folder", folder.to_str().unwrap()]);
     assert_eq!((code, found.systems.len()), (0, 1));
+}
+
+#[test]
+fn roots_are_found_where_layouts_put_them() {
+    if !has_tools(&["mke2fs", "sfdisk"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let ran = karat(&["inventory", "-q", "-o", "json", "--as-of", DAY, PRODUCTION]);
+    let wanted: Inventory = serde_json::from_str(&ran.stdout).unwrap();
+    let places = |found: &Inventory| -> Vec<Option<String>> {
+        found.systems.iter().map(|system| system.volume.clone()).collect()
+    };
+    let same = |found: &Inventory| {
+        let one = |mut system: karat::model::System| {
+            system.volume = None;
+            system
+        };
+        found.systems.iter().all(|system| one(system.clone()) == wanted.systems[0])
+    };
+
+    // Two deployments of ostree, with one /var.
+    let source = production();
+    let source = source.to_str().unwrap();
+    let script = "set -e; for n in 0 1; do d=ostree/ostree/deploy/os/deploy/abc.$n; mkdir -p $d; \
+        cp -r $1/etc $1/usr $d; mkdir $d/var; done; mkdir -p ostree/ostree/deploy/os; cp -r $1/var ostree/ostree/deploy/os/";
+    bench.run("sh", &["-c", script, "sh", source]);
+    bench.ext4("ostree.img", &bench.path("ostree"), 40, &[]);
+    let (code, found) = bench.inventory("ostree.img", &[]);
+    let deployment = |n: u32| Some(format!("disk: /ostree/deploy/os/deploy/abc.{n}"));
+    assert_eq!(places(&found), [deployment(0), deployment(1)]);
+    assert!(same(&found) && code == 0, "{:?}", found.gaps);
+
+    // A root that needs a /usr, of which there are two.
+    bench.run("sh", &["-c", "cp -r $1 bare && rm -r bare/usr && mkdir bare/usr", "sh", source]);
+    bench.ext4("bare.img", &bench.path("bare"), 8, &[]);
+    bench.ext4("usr.img", &production().join("usr"), 16, &[]);
+    let script = "label: gpt\nstart=2048, size=32768, type=8484680c-9521-48c6-9c11-b0720656f69e, name=usr-a\n\
+        start=34816, size=32768, type=8484680c-9521-48c6-9c11-b0720656f69e, name=usr-b\nstart=67584, size=16384, type=L\n";
+    bench.disk("ab.raw", 44, script, &[("usr.img", 1), ("usr.img", 17), ("bare.img", 33)]);
+    let (code, found) = bench.inventory("ab.raw", &[]);
+    let with = |n: u32| Some(format!("partition 3 with partition {n}"));
+    assert_eq!(places(&found), [with(1), with(2)]);
+    assert!(same(&found) && code == 0, "{:?}", found.gaps);
+
+    // /var by the type of its partition, without any fstab.
+    bench.run("sh", &["-c", "cp -r $1 novar && rm -r novar/var && mkdir novar/var", "sh", source]);
+    bench.ext4("novar.img", &bench.path("novar"), 24, &[]);
+    bench.ext4("var.img", &production().join("var"), 16, &[]);
+    let script = "label: gpt\nstart=2048, size=49152, type=L\n\
+        start=51200, size=32768, type=4d21b016-b534-45c2-a9fb-5c16e091fd2d\n";
+    bench.disk("var.raw", 44, script, &[("novar.img", 1), ("var.img", 25)]);
+    let (code, found) = bench.inventory("var.raw", &[]);
+    assert_eq!((places(&found), code), (vec![None], 0), "{:?}", found.gaps);
+    assert!(same(&found));
+
+    // A volume that nothing mounts and that cannot be read may hold anything.
+    let script = "label: gpt\nstart=2048, size=49152, type=L\nstart=51200, size=32768, type=L\n";
+    bench.disk("no-var.raw", 44, script, &[("novar.img", 1)]);
+    let (code, found) = bench.inventory("no-var.raw", &[]);
+    assert_eq!(code, 3);
+    assert!(found.gaps.iter().any(|gap| gap.required), "a system without packages passes");
+}
+
+#[test]
+fn subvolumes_that_no_system_boots_are_told() {
+    let bench = Bench::new();
+    let packed = crate::mutate::fixture("disks/btrfs/subvolumes.img.zst");
+    fs::write(bench.path("btrfs.img"), ::zstd::decode_all(&packed[..]).unwrap()).unwrap();
+    assert_snapshot!("subvolumes", bench.told(&["inventory", "--layout", "btrfs.img"]));
 }

@@ -264,7 +264,7 @@ fn gunzip(name: &str) -> Vec<u8> {
 }
 
 /// A disk whose partitions are the two physical volumes of the fixture; each extent has a number of its own.
-fn group(physical: &[&str]) -> Vec<u8> {
+pub(crate) fn group(physical: &[&str]) -> Vec<u8> {
     let mut disk = vec![0; (1 + 32 * physical.len()) << 20];
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     for (index, name) in physical.iter().enumerate() {
@@ -288,7 +288,7 @@ fn group(physical: &[&str]) -> Vec<u8> {
 }
 
 /// What the blocks of a logical volume are by the segments that lvs lists: volume, extent, block.
-fn as_lvs_says(name: &str) -> Vec<[u8; 3]> {
+pub(crate) fn as_lvs_says(name: &str) -> Vec<[u8; 3]> {
     let said = String::from_utf8(fixture("lvm/lvs.txt")).unwrap();
     let mut blocks = Vec::new();
     for line in said.lines() {
