@@ -26,6 +26,8 @@ mod tree_walk;
 mod trees;
 mod trees_btrfs;
 mod trees_squashfs;
+mod trees_fat;
+mod trees_iso;
 mod trees_xfs;
 mod versions;
 mod vm;
