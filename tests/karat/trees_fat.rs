@@ -205,17 +205,20 @@ fn every_geometry_of_fat_is_read() {
         (8 << 20, &["-F", "16", "-s", "1", "-f", "1", "-R", "7"]),
         (32 << 20, &["-F", "16", "-S", "4096", "-s", "1"]),
         (40 << 20, &["-F", "32", "-s", "1"]),
-        // Fewer clusters than FAT32 is said to have.
+        (300 << 20, &["-F", "32", "-S", "4096", "-s", "1", "-n", "a label"]),
+        // Fewer clusters than FAT32 is said to have: mkfs.vfat and Linux know such, mtools does not.
         (4 << 20, &["-F", "32", "-s", "2", "-n", "NO NAME"]),
-        (64 << 20, &["-F", "32", "-S", "4096", "-s", "1", "-n", "a label"]),
     ] {
         let _ = fs::remove_file(&volume);
         fs::File::create(&volume).unwrap().set_len(size).unwrap();
         run("mkfs.vfat", &[options, &["-a", &path]].concat());
-        run("mcopy", &["-s", "-Q", "-i", &path, root.join("efi").to_str().unwrap(), "::"]);
+        let is_small = options.contains(&"NO NAME");
+        if !is_small {
+            run("mcopy", &["-s", "-Q", "-i", &path, root.join("efi").to_str().unwrap(), "::"]);
+        }
         let tree = on(fat, fs::read(&volume).unwrap()).unwrap_or_else(|e| panic!("{options:?}: {e}"));
         let found = rows(&*tree);
-        assert_eq!(found.len(), 155, "{options:?}");
+        assert_eq!(found.len(), if is_small { 0 } else { 155 }, "{options:?}");
         for (file, row) in found.iter().filter(|(_, row)| row.starts_with("file")) {
             let expected = fs::read(root.join(file)).unwrap();
             let digest = Sha256::of(&expected).hex();
