@@ -579,4 +579,28 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&disc_label(&stored, Some(&units))), expected);
         }
     }
+
+    #[test]
+    fn what_is_not_read_is_known_by_its_magic() {
+        for (at, magic, expected) in [
+            (0, &b"HM\x01\0"[..], FsKind::Lvm1),
+            (0, b"dmvdo001", FsKind::Vdo),
+            (0, b"bluestore block device\n", FsKind::Bluestore),
+            (0, b"UBI#", FsKind::Ubi),
+            (0, b"\x31\x18\x10\x06", FsKind::Ubifs),
+            (0, b"\x45\x3d\xcd\x28", FsKind::Cramfs),
+            (0, b"-rom1fs-", FsKind::Romfs),
+            (4, b"!Stra0tis\x86\xff\x02^\x41rh", FsKind::Stratis),
+            (4096, b"OCFSV2", FsKind::Ocfs2),
+            (2 << 20, b"\x5e\xf1\xab\x2f", FsKind::Vmfs),
+            (32768, b"\0BEA01", FsKind::Unknown),
+            ((4 << 20) - 512, b"\xde\x11\xde\x11", FsKind::FirmwareRaid),
+            ((4 << 20) - 1024, b"Intel Raid ISM Cfg Sig. ", FsKind::FirmwareRaid),
+            ((4 << 20) - 4096 + 60, b"\x83\x74\x02\x6b", FsKind::Drbd),
+        ] {
+            let mut volume = vec![0_u8; 4 << 20];
+            volume[at..at + magic.len()].copy_from_slice(magic);
+            assert_eq!(probe(&volume).unwrap().kind, expected, "{at}");
+        }
+    }
 }

@@ -189,6 +189,7 @@ fn blkid_name(kind: FsKind) -> &'static str {
         FsKind::Ntfs => "ntfs",
         FsKind::Swap => "swap",
         FsKind::F2fs => "f2fs",
+        FsKind::Minix => "minix",
         FsKind::Luks1 | FsKind::Luks2 => "crypto_LUKS",
         FsKind::Squashfs => "squashfs",
         FsKind::Erofs => "erofs",
@@ -216,6 +217,8 @@ fn file_systems_are_told_as_blkid_tells_them() {
         ("mkntfs", &["-q", "-F", "-f"]),
         ("mkswap", &["-q", "-L", "s"]),
         ("mkfs.f2fs", &["-q"]),
+        ("mkfs.minix", &[]),
+        ("mkfs.minix", &["-3"]),
         (
             "cryptsetup",
             &[
