@@ -58,7 +58,9 @@ use content::{Content, Data};
 use inode::Inode;
 use log::{Changes, Log};
 use metadata::Metadata;
-use node::{CHECKSUM_TREE, DIR_INDEX, EXTENT_DATA, FIRST_FREE, INODE_ITEM, Key, ROOT_ITEM, TOP_TREE};
+use node::{
+    CHECKSUM_TREE, DIR_INDEX, DIR_ITEM, EXTENT_DATA, FIRST_FREE, INODE_ITEM, Key, ROOT_ITEM, TOP_TREE,
+};
 use roots::Roots;
 use search::Tree;
 use subvolume::Subvolume;
@@ -66,10 +68,6 @@ use subvolume::Subvolume;
 /// Marks the space of directories that are empty because their subvolume is not there: in a snapshot, where
 /// another subvolume was. The number is that of the other.
 const LEFT_EMPTY: u64 = 1 << 63;
-
-/// Directories of which so many bytes are names are listed whole when they are needed; of larger ones only what a
-/// look-up needs is read.
-const NAMES_AHEAD: u64 = 4 << 20;
 
 /// A btrfs on one device.
 pub struct Btrfs {
@@ -313,13 +311,13 @@ impl FileTree for Btrfs {
         let nodes: Vec<NodeId> = nodes.iter().copied().filter(|node| !is_left_empty(*node)).collect();
         match need {
             Need::Meta => self.prefetch(&nodes, |number| vec![Key::new(number, INODE_ITEM, 0)]),
-            Need::Names => {
-                self.prefetch(&nodes, |number| vec![Key::new(number, INODE_ITEM, 0)]);
-                let small =
-                    |node: &NodeId| self.inode(*node).is_ok_and(|inode| inode.meta.size_bytes <= NAMES_AHEAD);
-                let small: Vec<NodeId> = nodes.into_iter().filter(small).collect();
-                self.prefetch(&small, |number| vec![Key::new(number, DIR_INDEX, 0)]);
-            }
+            // Of a large directory the first and last leaves; which of the others is asked for is not known.
+            Need::Names => self.prefetch(&nodes, |number| {
+                let ends = [DIR_ITEM, DIR_INDEX]
+                    .into_iter()
+                    .flat_map(|kind| [Key::new(number, kind, 0), Key::new(number, kind, u64::MAX)]);
+                std::iter::once(Key::new(number, INODE_ITEM, 0)).chain(ends).collect()
+            }),
             Need::Content(most) => {
                 self.prefetch(&nodes, |number| {
                     vec![Key::new(number, INODE_ITEM, 0), Key::new(number, EXTENT_DATA, 0)]

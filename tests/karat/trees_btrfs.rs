@@ -235,7 +235,8 @@ fn a_log_that_cannot_be_replayed_is_a_doubt() {
         broken.change_superblock(at, 200, &[1]);
     }
     let tree = broken.open().unwrap();
-    assert_eq!(doubts(&tree), ["log: btrfs block: level at byte 0x1d68064: 0; allowed: 1"]);
+    let doubts = doubts(&tree);
+    assert!(doubts.len() == 1 && doubts[0].starts_with("log: btrfs block: level at byte "), "{doubts:?}");
     let (found, errors) = walk(&tree, tree.root());
     assert!(errors.is_empty() && found.contains_key(&b"etc/conf-8"[..]));
 }
@@ -343,8 +344,7 @@ fn pages_read(disk: &Sparse) -> Vec<u64> {
 
 #[test]
 fn damage_is_told_or_does_no_harm() {
-    // Metadata twice (dup), and once.
-    for name in ["zlib-xxhash", "lzo-sha256", "mixed", "log"] {
+    for name in ["zlib-xxhash", "lzo-sha256", "raid1", "log"] {
         let disk = Sparse::fixture(name);
         let expected = truth(name);
         let pages = pages_read(&disk);
@@ -369,21 +369,27 @@ fn damage_is_told_or_does_no_harm() {
 
 #[test]
 fn another_copy_is_read_where_one_is_damaged() {
-    let disk = Sparse::fixture("zlib-xxhash");
-    let expected = truth("zlib-xxhash");
-    // All of the tree of files: a page that is there twice is metadata.
+    // All of it is there twice: metadata and data.
+    let disk = Sparse::fixture("mixed");
     let mut places: BTreeMap<&[u8], Vec<u64>> = BTreeMap::new();
     for (page, bytes) in &disk.pages {
         places.entry(bytes).or_default().push(*page);
     }
-    let twice: Vec<u64> = places.values().filter(|pages| pages.len() == 2).map(|pages| pages[0]).collect();
-    assert!(twice.len() > 20, "{} pages", twice.len());
+    let twice: Vec<&Vec<u64>> = places.values().filter(|pages| pages.len() == 2).collect();
+    assert!(twice.len() > 100, "{} pages", twice.len());
+    for copy in [0, 1] {
+        let mut broken = disk.clone();
+        for pages in &twice {
+            broken.change(pages[copy] * 4096 + 1000, |byte| *byte ^= 1);
+        }
+        let tree = broken.open().unwrap();
+        assert_whole(&tree, tree.root(), &truth("mixed"), "one copy broken");
+    }
     let mut broken = disk.clone();
-    for page in twice {
+    for page in twice.iter().copied().flatten() {
         broken.change(page * 4096 + 1000, |byte| *byte ^= 1);
     }
-    let tree = broken.open().unwrap();
-    assert_whole(&tree, tree.root(), &expected, "one copy broken");
+    assert!(broken.open().is_err());
 }
 
 #[test]
@@ -448,7 +454,7 @@ fn any_damage_under_a_right_checksum_ends() {
     let bytes = 16384 / PAGE as u64;
     let is_block = |page: &u64| {
         let uuid = [0x0f, 0x1e, 0x2d, 0x3c];
-        page % bytes == 0
+        page.is_multiple_of(bytes)
             && disk.pages.get(page).is_some_and(|page| page[32..36] == uuid && page[64..72] != *b"_BHRfS_M")
     };
     let blocks: Vec<u64> = pages_read(&disk).into_iter().filter(is_block).collect();

@@ -39,7 +39,7 @@ const EXTENT_BYTES: usize = 53;
 /// The object that all checksums belong to.
 const CHECKSUM_OBJECT: u64 = u64::MAX - 9;
 /// The most that is compressed together, and the most that it takes.
-const COMPRESSED_BYTES: u64 = 128 << 10;
+const COMPRESSED_BYTES: u32 = 128 << 10;
 /// What is read and checked at once.
 const STEP_BYTES: u64 = 256 << 10;
 /// The longest target of a link, with the NUL that it is not stored with, is 4096.
@@ -170,11 +170,11 @@ enum Bytes {
 struct Packed {
     compression: Compression,
     logical: u64,
-    stored_bytes: u64,
+    stored_bytes: u32,
     /// Of all that was compressed together.
-    inflated_bytes: u64,
+    inflated_bytes: u32,
     /// Where in that the run starts.
-    offset: u64,
+    offset: u32,
 }
 
 /// A regular file or a link.
@@ -267,7 +267,7 @@ impl Content {
                     ranges.extend(self.data.metadata.ranges(first, whole));
                 }
                 Some(Extent { bytes: Bytes::Packed(packed), .. }) => {
-                    ranges.extend(self.data.metadata.ranges(packed.logical, packed.stored_bytes));
+                    ranges.extend(self.data.metadata.ranges(packed.logical, packed.stored_bytes.into()));
                 }
                 _ => {}
             }
@@ -289,10 +289,11 @@ impl Content {
             }
             Bytes::Plain(logical) => self.plain(logical.saturating_add(skipped), dst)?,
             Bytes::Packed(packed) => {
-                let from = packed.offset.saturating_add(skipped);
+                let from = u64::from(packed.offset).saturating_add(skipped);
                 let wanted = from.saturating_add(size_of_len(dst.len()));
-                let inflated = self
-                    .inflated(index, wanted, packed.inflated_bytes, |target| self.packed(packed, target))?;
+                let inflated = self.inflated(index, wanted, packed.inflated_bytes.into(), |target| {
+                    self.packed(packed, target)
+                })?;
                 copy(&inflated, from, dst);
             }
         }
@@ -374,10 +375,11 @@ fn replace(extents: &mut Vec<Extent>, start: u64, size_bytes: u64, bytes: Option
         let extent_end = extent.start.saturating_add(extent.size_bytes);
         if extent_end > cut_end {
             let skipped = cut_end.saturating_sub(extent.start);
+            let inside = u32::try_from(skipped).unwrap_or(u32::MAX);
             let bytes = match &extent.bytes {
                 Bytes::Plain(logical) => Bytes::Plain(logical.saturating_add(skipped)),
                 Bytes::Packed(packed) => {
-                    Bytes::Packed(Packed { offset: packed.offset.saturating_add(skipped), ..*packed })
+                    Bytes::Packed(Packed { offset: packed.offset.saturating_add(inside), ..*packed })
                 }
                 // One sector at most, of which nothing is left.
                 Bytes::Inline(_) | Bytes::InlinePacked(..) => continue,
@@ -469,10 +471,13 @@ fn decode_regular(
             None => Err(item.wrong("disk_bytenr", 21, logical.to_string(), "less than 16 EiB with its size")),
         };
     };
-    if stored_bytes > COMPRESSED_BYTES || inflated_bytes > COMPRESSED_BYTES {
+    let small = |number| u32::try_from(number).ok().filter(|number| *number <= COMPRESSED_BYTES);
+    let (Some(stored_bytes), Some(inflated_bytes), Some(offset)) =
+        (small(stored_bytes), small(inflated_bytes), small(offset))
+    else {
         let found = format!("{stored_bytes} bytes for {inflated_bytes}");
         return Err(item.wrong("disk_num_bytes", 29, found, format!("at most {COMPRESSED_BYTES}")));
-    }
+    };
     let packed = Packed { compression, logical, stored_bytes, inflated_bytes, offset };
     Ok((size_bytes, Some(Bytes::Packed(packed))))
 }
