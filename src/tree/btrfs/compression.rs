@@ -145,3 +145,89 @@ fn lzo_segment(segment: &[u8], sector_bytes: usize, dst: &mut [u8], made: usize)
     }
     Ok(size)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const SECTOR: u32 = 4096;
+
+    fn text() -> Vec<u8> {
+        (0..10_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect()
+    }
+
+    fn zlib_of(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Sectors of zeros, as liblzo2 packs them, behind 15 segments of nothing: so a length would cross the border
+    /// of a sector.
+    fn lzo_of_zeros(segments: usize) -> Vec<u8> {
+        let zeros =
+            [&[2][..], &[0; 5], &[0x20], &[0; 15], &[0xda, 0x10, 0, 0x0c], &[0; 15], &[0x11, 0, 0]].concat();
+        let mut all = vec![0; 4];
+        for number in 0..segments + 15 {
+            let block = if number < 15 { &zeros[41..] } else { &zeros };
+            let left = 4096 - all.len() % 4096;
+            if left < 4 {
+                all.resize(all.len() + left, 0);
+            }
+            all.extend(u32::try_from(block.len()).unwrap().to_le_bytes());
+            all.extend(block);
+        }
+        let total = u32::try_from(all.len()).unwrap().to_le_bytes();
+        all[..4].copy_from_slice(&total);
+        all
+    }
+
+    #[test]
+    fn streams_inflate_whole_and_in_part() {
+        let zstd = zstd::bulk::compress(&text(), 3).unwrap();
+        for (compression, mut stored) in [(Compression::Zlib, zlib_of(&text())), (Compression::Zstd, zstd)] {
+            // To whole sectors, as on the volume.
+            stored.resize(stored.len().next_multiple_of(4096), 0);
+            for size in [0, 1, 4095, 4096, 39_999, 40_000, 40_960] {
+                let mut dst = vec![0xee; size];
+                compression.inflate(&stored, SECTOR, &mut dst).unwrap();
+                let mut whole = text();
+                whole.resize(40_960, 0);
+                assert!(dst == whole[..size], "{compression:?} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_of_segments_do_not_cross_a_border() {
+        let stored = lzo_of_zeros(300);
+        assert!(stored.len() > 8192);
+        for size in [0, 1, 4096, 300 * 4096 - 1, 300 * 4096, 300 * 4096 + 5] {
+            let mut dst = vec![0xee; size];
+            Compression::Lzo.inflate(&stored, SECTOR, &mut dst).unwrap();
+            assert!(dst.iter().all(|byte| *byte == 0), "{size}");
+        }
+    }
+
+    #[test]
+    fn cuts_and_flips_end() {
+        let zstd = zstd::bulk::compress(&text(), 3).unwrap();
+        for (compression, stored) in [
+            (Compression::Zlib, zlib_of(&text())),
+            (Compression::Zstd, zstd),
+            (Compression::Lzo, lzo_of_zeros(10)),
+        ] {
+            let mut dst = vec![0; 40_960];
+            for len in 0..stored.len() {
+                compression.inflate(&stored[..len], SECTOR, &mut dst).unwrap_err();
+            }
+            for at in 0..stored.len() * 8 {
+                let mut broken = stored.clone();
+                broken[at / 8] ^= 1 << (at % 8);
+                let _ = compression.inflate(&broken, SECTOR, &mut dst);
+            }
+        }
+    }
+}

@@ -541,3 +541,39 @@ pub(super) fn link(
         false => Ok(target.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of four sectors of 10 bytes from address 1000 on, of which a part is replaced.
+    #[test]
+    fn a_run_takes_the_place_of_what_was_there() {
+        let shown = |extents: &[Extent]| -> Vec<(u64, u64, u64)> {
+            let address = |bytes: &Bytes| match bytes {
+                Bytes::Plain(logical) => *logical,
+                _ => 0,
+            };
+            extents.iter().map(|e| (e.start, e.size_bytes, address(&e.bytes))).collect()
+        };
+        let plain = |start, size_bytes, logical| Extent { start, size_bytes, bytes: Bytes::Plain(logical) };
+        for (start, size_bytes, bytes, expected) in [
+            (10, 10, Some(5000), vec![(0, 10, 1000), (10, 10, 5000), (20, 20, 1020)]),
+            (0, 40, Some(5000), vec![(0, 40, 5000)]),
+            (30, 30, Some(5000), vec![(0, 30, 1000), (30, 30, 5000)]),
+            (60, 10, Some(5000), vec![(0, 40, 1000), (60, 10, 5000)]),
+            (10, 20, None, vec![(0, 10, 1000), (30, 10, 1030)]),
+            (0, 7, Some(5000), vec![(0, 7, 5000), (10, 30, 1010)]),
+        ] {
+            let mut extents = vec![plain(0, 40, 1000)];
+            replace(&mut extents, start, size_bytes, bytes.map(Bytes::Plain), 10);
+            assert_eq!(shown(&extents), expected, "{size_bytes} at {start}");
+        }
+        let mut extents = vec![plain(0, 10, 1000), plain(20, 10, 2000), plain(40, 10, 3000)];
+        replace(&mut extents, 0, 50, Some(Bytes::Plain(5000)), 10);
+        assert_eq!(shown(&extents), [(0, 50, 5000)]);
+        let mut extents = vec![Extent { start: 0, size_bytes: 7, bytes: Bytes::Inline(Box::new([1; 7])) }];
+        replace(&mut extents, 0, 20, Some(Bytes::Plain(5000)), 10);
+        assert_eq!(shown(&extents), [(0, 20, 5000)]);
+    }
+}

@@ -206,3 +206,15 @@ pub(super) fn lookup(subvolume: &Subvolume<'_>, directory: u64, name: &[u8]) -> 
     })?;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `btrfs inspect-internal dump-tree` shows them.
+    #[test]
+    fn the_hashes_of_names() {
+        assert_eq!(hash(b"default"), 2_378_154_706);
+        assert_eq!(hash(b"os-release"), 4_093_033_192);
+    }
+}

@@ -245,6 +245,10 @@ impl Replay<'_> {
     }
 
     fn references(&mut self, key: Key, item: &Fields<'_>) -> Result<()> {
+        // The root directory refers to itself as `..`.
+        if key.kind == INODE_REF && key.object == key.offset {
+            return Ok(());
+        }
         let target = Key::new(key.object, INODE_ITEM, 0);
         let logged = inode::names(key, item)?;
         if !self.exists(key.object)? {
