@@ -27,7 +27,6 @@
 //! devices, extent tree v2, RAID stripe tree, extended attributes, quotas.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::fields::uuid;
@@ -188,11 +187,6 @@ impl Btrfs {
         })
     }
 
-    /// The part of the volume that holds the start of a file.
-    fn content_ranges(&self, node: NodeId, most: u64) -> Vec<Range<u64>> {
-        self.content(node).map(|content| content.ranges(0..most)).unwrap_or_default()
-    }
-
     /// Says that the leaves with these items of nodes will be read.
     fn prefetch(&self, nodes: &[NodeId], keys: impl Fn(u64) -> Vec<Key>) {
         let mut spaces: Vec<u64> = nodes.iter().map(|node| node.space).collect();
@@ -322,8 +316,8 @@ impl FileTree for Btrfs {
                 self.prefetch(&nodes, |number| {
                     vec![Key::new(number, INODE_ITEM, 0), Key::new(number, EXTENT_DATA, 0)]
                 });
-                let ranges: Vec<_> = nodes.iter().flat_map(|node| self.content_ranges(*node, most)).collect();
-                self.metadata().reader.content().prefetch(&ranges);
+                let contents = nodes.iter().filter_map(|node| self.content(*node).ok());
+                self.data.prefetch(contents.flat_map(|content| content.sectors(0..most)).collect());
             }
         }
     }

@@ -310,6 +310,40 @@ fn every_name_is_found_by_looking_it_up_and_no_other() {
     }
 }
 
+/// Of a disk over the network each block of 64 KiB is a request, unless it was asked for with others.
+#[test]
+fn paths_are_found_in_few_blocks_and_these_are_asked_for_ahead() {
+    #[derive(Default)]
+    struct Asked(Mutex<BTreeSet<u64>>, Mutex<BTreeSet<u64>>);
+    struct Watched(Sparse, Arc<Asked>);
+    impl ReadAt for Watched {
+        fn size_bytes(&self) -> u64 {
+            self.0.size_bytes
+        }
+        fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
+            self.1.1.lock().unwrap().insert(offset >> 16);
+            self.0.read_exact_at(offset, dst)
+        }
+        fn prefetch(&self, ranges: &[std::ops::Range<u64>]) {
+            let all = ranges.iter().flat_map(|range| range.start >> 16..=(range.end - 1) >> 16);
+            self.1.0.lock().unwrap().extend(all);
+        }
+    }
+    let asked = Arc::new(Asked::default());
+    let tree = open(Arc::new(Watched(Sparse::fixture("zstd-blake2"), asked.clone()))).unwrap();
+    let opened: BTreeSet<u64> = asked.1.lock().unwrap().clone();
+    let paths = ["usr/lib/os-release", "many/a/a-name-of-some-length-00777", "data/text"].map(ImagePath::new);
+    let reached = tree.lookup_many(tree.root(), &paths);
+    assert_eq!(reached.iter().map(|r| r.steps.len()).collect::<Vec<_>>(), [3, 3, 2]);
+    let text = reached[2].steps[1].node;
+    tree.will_need(&[text], karat::tree::Need::Content(1 << 20));
+    sha256(&*tree.open(text).unwrap()).unwrap();
+    let read: BTreeSet<u64> = asked.1.lock().unwrap().difference(&opened).copied().collect();
+    assert!(read.len() <= 16, "{} blocks of 64 KiB were read", read.len());
+    let surprises: Vec<_> = read.difference(&asked.0.lock().unwrap()).copied().collect();
+    assert_eq!(surprises, Vec::<u64>::new(), "read without being asked for ahead");
+}
+
 #[test]
 fn it_says_how_it_calls_itself() {
     let tree = Sparse::fixture("zstd-blake2").open().unwrap();
@@ -501,13 +535,29 @@ fn what_mkfs_writes_is_what_it_was_given() {
     for number in 0..500 {
         std::fs::write(source.join(format!("file-{number}")), number.to_string()).unwrap();
     }
-    for (nodes, sum, profile) in
-        [("16384", "crc32c", "dup"), ("4096", "sha256", "single"), ("65536", "blake2", "dup")]
-    {
+    for (sectors, nodes, sum, profile) in [
+        ("4096", "16384", "crc32c", "dup"),
+        ("4096", "4096", "sha256", "single"),
+        ("16384", "32768", "xxhash", "dup"),
+        ("65536", "65536", "blake2", "single"),
+    ] {
         let image = folder.path().join(format!("{nodes}.img"));
-        std::fs::File::create(&image).unwrap().set_len(200 << 20).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(300 << 20).unwrap();
         let made = Command::new(&mkfs)
-            .args(["-q", "-n", nodes, "--csum", sum, "-m", profile, "-d", profile, "--rootdir"])
+            .args([
+                "-q",
+                "-s",
+                sectors,
+                "-n",
+                nodes,
+                "--csum",
+                sum,
+                "-m",
+                profile,
+                "-d",
+                profile,
+                "--rootdir",
+            ])
             .args([&source, &image])
             .output()
             .unwrap();

@@ -93,6 +93,22 @@ impl Data {
         Ok(())
     }
 
+    /// Says that these logical addresses will be read: first where their checksums are, then they themselves.
+    pub(super) fn prefetch(&self, mut sectors: Vec<Range<u64>>) {
+        sectors.sort_unstable_by_key(|range| range.start);
+        if let Ok(tree) = &self.checksums {
+            let ends = sectors.iter().flat_map(|range| [range.start, range.end.saturating_sub(1)]);
+            let mut keys: Vec<Key> =
+                ends.map(|logical| Key::new(CHECKSUM_OBJECT, EXTENT_CSUM, logical)).collect();
+            keys.sort_unstable();
+            tree.prefetch(&self.metadata, &keys);
+        }
+        let size_bytes = |range: &Range<u64>| range.end.saturating_sub(range.start);
+        let parts: Vec<_> =
+            sectors.iter().flat_map(|range| self.metadata.ranges(range.start, size_bytes(range))).collect();
+        self.metadata.reader.content().prefetch(&parts);
+    }
+
     /// The checksums of sectors that the log has from an address on, for so many bytes at most.
     fn logged(&self, at: u64, size_bytes: u64) -> Option<&[u8]> {
         let sector_bytes = u64::from(self.metadata.superblock.sector_bytes);
@@ -249,11 +265,11 @@ impl Content {
         (None, zeros)
     }
 
-    /// The parts of the volume that hold `wanted`.
-    pub(super) fn ranges(&self, wanted: Range<u64>) -> Vec<Range<u64>> {
+    /// The logical addresses, in whole sectors, that hold `wanted`.
+    pub(super) fn sectors(&self, wanted: Range<u64>) -> Vec<Range<u64>> {
         let end = wanted.end.min(self.size_bytes);
         let sector_bytes = u64::from(self.data.metadata.superblock.sector_bytes);
-        let mut ranges = Vec::new();
+        let mut sectors = Vec::new();
         let mut at = wanted.start;
         while at < end {
             let (index, left) = self.run(at);
@@ -262,18 +278,17 @@ impl Content {
                 Some(Extent { start, bytes: Bytes::Plain(logical), .. }) => {
                     let from = logical.saturating_add(at.saturating_sub(*start));
                     let first = from.saturating_sub(from.checked_rem(sector_bytes).unwrap_or(0));
-                    let size = from.saturating_sub(first).saturating_add(taken);
-                    let whole = size.checked_next_multiple_of(sector_bytes).unwrap_or(size);
-                    ranges.extend(self.data.metadata.ranges(first, whole));
+                    let last = from.saturating_add(taken);
+                    sectors.push(first..last.checked_next_multiple_of(sector_bytes).unwrap_or(last));
                 }
                 Some(Extent { bytes: Bytes::Packed(packed), .. }) => {
-                    ranges.extend(self.data.metadata.ranges(packed.logical, packed.stored_bytes.into()));
+                    sectors.push(packed.logical..packed.logical.saturating_add(packed.stored_bytes.into()));
                 }
                 _ => {}
             }
             at = at.saturating_add(taken);
         }
-        ranges
+        sectors
     }
 
     /// Fills `dst` from a run, `skipped` bytes behind its start.
@@ -512,8 +527,8 @@ impl ReadAt for Content {
     }
 
     fn prefetch(&self, ranges: &[Range<u64>]) {
-        let parts: Vec<_> = ranges.iter().flat_map(|range| self.ranges(range.clone())).collect();
-        self.data.metadata.reader.content().prefetch(&parts);
+        let sectors: Vec<_> = ranges.iter().flat_map(|range| self.sectors(range.clone())).collect();
+        self.data.prefetch(sectors);
     }
 }
 
