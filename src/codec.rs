@@ -2,7 +2,7 @@
 //!
 //! Read: gzip with any number of members (RFC 1952); Zstandard with any number of frames and skippable frames
 //! (RFC 8878); xz with any number of streams and their padding (The .xz File Format 1.2.1); bzip2 with any
-//! number of streams; LZ4 frames. Bytes behind the last member, stream or frame, and a stream that ends within
+//! number of streams; LZ4 frames; single blocks of LZO1X. Bytes behind the last member, stream or frame, and a stream that ends within
 //! one, are errors. What can be inflated out of few bytes is for the reader to bound; what a decoder holds is
 //! bounded here.
 #![cfg_attr(
