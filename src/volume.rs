@@ -310,8 +310,14 @@ impl Layout {
         for partition in table.partitions {
             let kind = gpt::kind_name(&partition.kind).to_owned();
             let place = format!("partition {}", partition.number);
-            let data = part(disk, &partition.range);
-            let mut volume = Layout::volume(place, partition.range, kind, data, limits)?;
+            let mut volume = if partition.range.is_empty() {
+                let mut volume = Volume::new(place, Vec::new(), kind, None, limits)?;
+                volume.role = Role::Unreadable("ends before it begins".to_owned());
+                volume
+            } else {
+                let data = part(disk, &partition.range);
+                Layout::volume(place, partition.range, kind, data, limits)?
+            };
             volume.number = Some(partition.number);
             volume.part_uuid = Some(partition.uuid);
             volume.name = Some(partition.name).filter(|name| !name.is_empty());
@@ -496,5 +502,49 @@ impl Layout {
             at = at.max(end);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk of 1 MiB with a GPT of these partitions: first and last sectors.
+    fn gpt(partitions: &[(u64, u64)]) -> Arc<dyn ReadAt> {
+        let mut disk = vec![0; 1 << 20];
+        for (at, (first, last)) in (1024..).step_by(128).zip(partitions) {
+            disk[at] = 1;
+            disk[at + 32..at + 40].copy_from_slice(&first.to_le_bytes());
+            disk[at + 40..at + 48].copy_from_slice(&last.to_le_bytes());
+        }
+        let entries = crc32fast::hash(&disk[1024..1024 + 128 * 128]);
+        let header = &mut disk[512..604];
+        header[..8].copy_from_slice(b"EFI PART");
+        for (at, value) in
+            [(8, 0x1_0000_u32), (12, 92), (24, 1), (72, 2), (80, 128), (84, 128), (88, entries)]
+        {
+            header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let sum = crc32fast::hash(header);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        Arc::new(disk)
+    }
+
+    #[test]
+    fn a_partition_that_ends_before_it_begins_cannot_be_read() {
+        let layout = volumes(&gpt(&[(100, 200), (1 << 40, 0), (300, 400), (500, 4000)]), &Limits::default());
+        let layout = layout.unwrap();
+        let told: Vec<_> = layout.volumes.iter().map(|v| (v.ranges.clone(), v.role.clone())).collect();
+        let range = |first: u64, last: u64| vec![first * 512..(last + 1) * 512];
+        let unreadable = |why: &str| Role::Unreadable(why.into());
+        assert_eq!(
+            told,
+            [
+                (range(100, 200), Role::NoSoftware("blank")),
+                (Vec::new(), unreadable("ends before it begins")),
+                (range(300, 400), Role::NoSoftware("blank")),
+                (range(500, 4000), unreadable("passes the end of the disk")),
+            ]
+        );
     }
 }
