@@ -304,7 +304,7 @@ fn visit_aliases(
         };
         // A hard link's content lies in one stratum, and the link may have come with a higher one.
         let placed = squashed.placed(real).unwrap_or(located.stratum);
-        let since = squashed.says_since(real).unwrap_or(placed);
+        let since = squashed.says_since(real, alias).unwrap_or(placed);
         let earlier = squashed.earlier(real).iter().copied().filter(|stratum| *stratum < placed);
         let places = earlier.map(|id| (id, id, real.clone(), false));
         for (stratum, as_of, path, is_last) in places.chain([(located.stratum, since, located.path, true)]) {
@@ -440,7 +440,7 @@ fn visit_companions(
             part = Some(run(collector, &file));
         }
     })?;
-    match (part, squashed.placed(path)) {
+    match (part, squashed.says_since(path, path)) {
         (Some(part), Some(since)) => squashed.add_found(path, since, vec![part]),
         _ if gaps.is_empty() => files.iter().for_each(|file| squashed.gaps.push(gone(&file.path))),
         _ => {}

@@ -338,13 +338,23 @@ impl Squashed {
         self.tree.get(path).map(|placed| placed.stratum)
     }
 
-    /// The stratum since which the file at a real path may say what it says now: that which put it there, or
-    /// a later one that changed by which names it is known.
+    /// The stratum since which the file at a real path says what it says under a name that leads to it: that
+    /// which put it there; where no name led to it any more, that which brought the links of this one.
     #[must_use]
-    pub(super) fn says_since(&self, path: &ImagePath) -> Option<StratumId> {
+    pub(super) fn says_since(&self, path: &ImagePath, name: &ImagePath) -> Option<StratumId> {
         let placed = self.placed(path)?;
         let last = self.events.get(path).and_then(|events| events.last());
-        Some(last.map_or(placed, |event| placed.max(event.stratum)))
+        match last {
+            Some(Event { stratum: cut, found: None }) if *cut > placed => {
+                let above =
+                    std::iter::successors(Some(name.clone()), |at| (!at.is_root()).then(|| at.parent()));
+                let links = above.filter_map(|at| self.tree.get(&at));
+                let links = links.filter(|placed| matches!(placed.node, Node::Symlink(_)));
+                Some(links.map(|link| link.stratum).fold(*cut, StratumId::max))
+            }
+            Some(Event { stratum, .. }) => Some(placed.max(*stratum)),
+            None => Some(placed),
+        }
     }
 
     /// The strata in which an earlier file lay at a real path, lowest first.
