@@ -25,6 +25,7 @@ mod tools;
 mod tree_walk;
 mod trees;
 mod trees_btrfs;
+mod trees_erofs;
 mod trees_squashfs;
 mod trees_fat;
 mod trees_iso;

@@ -82,6 +82,14 @@ pub(crate) fn listed(text: &[u8]) -> Rows {
     .collect()
 }
 
+/// A file of `fixtures/disks/packed`.
+pub(crate) fn packed(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/packed");
+    let path = folder.join(format!("{name}.zst"));
+    let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    zstd::decode_all(&stored[..]).unwrap()
+}
+
 /// What a folder of the host shows.
 pub(crate) fn host(root: &Path) -> Rows {
     let mut rows = BTreeMap::new();

@@ -1,7 +1,6 @@
 //! squashfs: what mksquashfs packed is what was packed, and what unsquashfs shows; broken ones are refused.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -10,14 +9,11 @@ use karat::limits::Limits;
 use karat::tree::{BlockCache, FileTree, FsKind, Squashfs};
 
 use crate::tools::tool;
-use crate::tree_walk::{assert_damage_ends, assert_found, assert_pieces, assert_same, fill, host, listed};
+use crate::tree_walk::{
+    assert_damage_ends, assert_found, assert_pieces, assert_same, fill, host, listed, packed,
+};
 
 const FIXTURES: [&str; 7] = ["gzip-4k", "lzma", "lzo", "xz-bcj", "lz4", "zstd", "plain"];
-
-fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/squashfs").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 fn open(image: Vec<u8>) -> Result<Box<dyn FileTree>> {
     let limits = Arc::new(Limits::default());
@@ -26,9 +22,9 @@ fn open(image: Vec<u8>) -> Result<Box<dyn FileTree>> {
 
 #[test]
 fn fixtures_show_what_was_packed() {
-    let expected = listed(&fixture("expected.tsv"));
+    let expected = listed(&packed("expected.tsv"));
     for name in FIXTURES {
-        let tree = open(fixture(&format!("{name}.sqfs"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tree = open(packed(&format!("{name}.sqfs"))).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(&*tree, &expected, name);
         assert_found(&*tree, &expected, name);
         assert_pieces(&*tree, &["usr/lib/words", "usr/lib/holes", "usr/lib/tail"]);
@@ -112,13 +108,13 @@ fn in_short(rows: &crate::tree_walk::Rows) -> BTreeMap<String, String> {
 #[test]
 fn any_damage_ends() {
     for name in FIXTURES {
-        assert_damage_ends(&fixture(&format!("{name}.sqfs")), 120, &open);
+        assert_damage_ends(&packed(&format!("{name}.sqfs")), 120, &open);
     }
 }
 
 #[test]
 fn other_versions_and_broken_superblocks_are_refused_by_name() {
-    let image = fixture("zstd.sqfs");
+    let image = packed("zstd.sqfs");
     let cases: [(&str, usize, &[u8]); 12] = [
         ("squashfs superblock: magic at byte 0x0", 0, b"x"),
         ("not read by this version: squashfs 3.1", 28, &[3, 0, 1, 0]),

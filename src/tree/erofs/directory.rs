@@ -72,21 +72,16 @@ impl Directory {
     pub(super) fn names(&self, each: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
         let mut damage = None;
         for index in 0..self.blocks() {
-            let entries = self.block(index).and_then(|block| {
-                let mut names = Vec::new();
+            let mut names = Vec::new();
+            let read = self.block(index).and_then(|block| {
                 let read = block.entries(&mut |name, inode| names.push((name.to_vec(), inode)));
-                damage = damage.take().or(read.err().map(|error| error.at(place(self.number))));
-                Ok(names)
+                read.at(|| place(self.number))
             });
-            match entries {
-                Ok(names) => {
-                    for (name, inode) in &names {
-                        if !matches!(&name[..], b"." | b"..") {
-                            each(name, *inode)?;
-                        }
-                    }
+            damage = damage.or(read.err());
+            for (name, inode) in &names {
+                if !matches!(&name[..], b"." | b"..") {
+                    each(name, *inode)?;
                 }
-                Err(error) => damage = damage.or(Some(error)),
             }
         }
         damage.map_or(Ok(()), Err)

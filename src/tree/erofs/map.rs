@@ -412,7 +412,7 @@ impl<'a> Index<'a> {
         // Packs of 8 bytes up to where those of 32 are aligned.
         let small = at.next_multiple_of(32).saturating_sub(at) / 4;
         let large = match map.has(COMPACTED_2B) {
-            true => total.saturating_sub(small) / 16 * 16,
+            true => total.saturating_sub(small) & !15,
             false => 0,
         };
         let form = IndexForm::Compact { small, large };
