@@ -255,11 +255,11 @@ pub(crate) fn fill(root: &Path) {
             fs::write(root.join(format!("sizes/{block}-{what}-noise")), noise(size, block as u32)).unwrap();
         }
     }
-    let text = words(1_700_000);
+    let text = words(900_000);
     fs::write(root.join("usr/lib/words"), &text).unwrap();
     fs::write(root.join("usr/lib/words.again"), [&noise(777, 1)[..], &text[3000..]].concat()).unwrap();
-    fs::write(root.join("usr/lib/noise"), noise(500_000, 9)).unwrap();
-    let mixed: Vec<u8> = (0..40)
+    fs::write(root.join("usr/lib/noise"), noise(200_000, 9)).unwrap();
+    let mixed: Vec<u8> = (0..16)
         .flat_map(|n| if n % 2 == 0 { noise(9000 + n * 100, n as u32) } else { words(20_000) })
         .collect();
     fs::write(root.join("usr/lib/mixed"), mixed).unwrap();

@@ -119,6 +119,11 @@ impl Content {
         Ok(this)
     }
 
+    /// Where it has a hole first.
+    pub(super) fn hole(&self) -> Option<u64> {
+        self.pieces.iter().find(|piece| piece.form == Form::Hole).map(|piece| piece.start)
+    }
+
     /// Where the piece of this number ends.
     fn end(&self, index: usize) -> u64 {
         let next = index.checked_add(1).and_then(|next| self.pieces.get(next));

@@ -10,7 +10,7 @@ use super::content::Content;
 use super::inode::{Inode, place};
 use super::volume::Volume;
 use crate::bytes::ReadAt;
-use crate::error::{Result, ResultExt};
+use crate::error::{Error, Result, ResultExt};
 use crate::tree::NodeKind;
 use crate::tree::fields::{Fields, len};
 
@@ -44,6 +44,9 @@ impl Directory {
         }
         volume.base.limits.directory_bytes.check(inode.meta.size_bytes).at(|| place(number))?;
         let content = Content::map(volume, &inode, true)?;
+        if let Some(start) = content.hole() {
+            return Err(Error::malformed(FORMAT, "blocks", start, "a hole", "none").at(place(number)));
+        }
         Ok(Directory { content, number, block_bytes: volume.base.superblock.block_bytes() })
     }
 
