@@ -55,6 +55,10 @@ impl BlockCodec {
     /// passes a limit.
     pub fn inflate(self, stored: &[u8], most: usize, limits: &Limits) -> Result<Vec<u8>> {
         match self {
+            // Some decoders take it for a block that holds nothing.
+            _ if stored.is_empty() => {
+                Err(Error::malformed(self.name(), "length", None, "no bytes", "one or more"))
+            }
             BlockCodec::Lz4 => {
                 let inflated = lz4(stored, most)?;
                 match inflated.is_whole {
