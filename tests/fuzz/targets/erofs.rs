@@ -1,0 +1,7 @@
+//! EROFS on a packed volume.
+#![no_main]
+
+use karat::tree::FsKind;
+use karat_fuzz::disk::tree;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tree(FsKind::Erofs, data));
