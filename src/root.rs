@@ -213,8 +213,13 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
             }
         }
     }
-    for candidate in roots {
-        consider(candidate, volumes, &usr, limits, &mut found);
+    // A /usr that a system names is not for another one that names none.
+    let waiting: Vec<Candidate> =
+        roots.into_iter().filter_map(|root| consider(root, volumes, None, limits, &mut found)).collect();
+    let is_free = |at: &usize| !found.systems.iter().any(|system| system.uses.contains(at));
+    let free: Vec<usize> = usr.iter().copied().filter(is_free).collect();
+    for candidate in waiting {
+        consider(candidate, volumes, Some(&free), limits, &mut found);
     }
     found.systems.sort_by(|a, b| (a.volume, &a.place).cmp(&(b.volume, &b.place)));
     // /usr alone, of which the root is made when it boots for the first time.
@@ -247,9 +252,16 @@ fn is_usr(tree: &dyn FileTree) -> bool {
     is_there(&USR_MARKS) && !is_there(&["usr", "etc", "sysroot"])
 }
 
-/// Makes systems of a candidate, if it is the root of one.
-fn consider(candidate: Candidate, volumes: &[Volume], usr: &[usize], limits: &Limits, found: &mut Found) {
-    let Some(volume) = volumes.get(candidate.volume) else { return };
+/// Makes systems of a candidate, if it is the root of one. Gives it back if it has no /usr and names none,
+/// unless it is known which volumes with a /usr are free for it.
+fn consider(
+    candidate: Candidate,
+    volumes: &[Volume],
+    free_usr: Option<&[usize]>,
+    limits: &Limits,
+    found: &mut Found,
+) -> Option<Candidate> {
+    let volume = volumes.get(candidate.volume)?;
     let place = match &candidate.subvolume {
         Some(subvolume) => format!("{}: subvolume {}", volume.place, subvolume.path),
         None => volume.place.clone(),
@@ -259,8 +271,7 @@ fn consider(candidate: Candidate, volumes: &[Volume], usr: &[usize], limits: &Li
     let fstab = first.fstab();
     let mounts_itself = fstab.as_ref().is_some_and(|fstab| first.mounts_itself(fstab, &candidate));
     if !first.has_mark() && !mounts_itself {
-        // What has no mark may have lost it: a root without anything says nothing of itself.
-        return;
+        return None;
     }
     if let Some(subvolume) = candidate.subvolume.as_ref().filter(|_| !mounts_itself) {
         let is_kept = NOT_BOOTED.iter().any(|folder| {
@@ -277,15 +288,16 @@ fn consider(candidate: Candidate, volumes: &[Volume], usr: &[usize], limits: &Li
         if subvolume.is_snapshot || is_kept {
             let what = if subvolume.is_snapshot { "btrfs snapshot" } else { "btrfs subvolume of an engine" };
             found.passed.push((candidate.volume, what, subvolume.path.clone()));
-            return;
+            return None;
         }
     }
     let fstab = fstab.unwrap_or_default();
     let names_usr =
         fstab.entries.iter().any(|entry| ImagePath::new(&entry.mount_point) == ImagePath::from("usr"));
     let is_without = !names_usr && !first.has("usr/lib") && !first.has("usr/bin");
-    if is_without && !usr.is_empty() {
-        for index in usr {
+    let Some(free_usr) = free_usr.or((!is_without).then_some(&[])) else { return Some(candidate) };
+    if is_without && !free_usr.is_empty() {
+        for index in free_usr {
             let Some((own, Ok(tree))) = volumes.get(*index).map(|own| (own, &own.tree)) else { continue };
             let mut plan = plan();
             plan.system.place = format!("{place} with {}", own.place);
@@ -294,10 +306,11 @@ fn consider(candidate: Candidate, volumes: &[Volume], usr: &[usize], limits: &Li
             plan.follow(fstab.clone());
             found.systems.push(plan.finish());
         }
-        return;
+        return None;
     }
     first.follow(fstab);
     found.systems.push(first.finish());
+    None
 }
 
 /// The deployments of ostree on a volume: their roots, where these are, and the root of their /var.

@@ -535,7 +535,7 @@ mod tests {
         let layout = volumes(&gpt(&[(100, 200), (1 << 40, 0), (300, 400), (500, 4000)]), &Limits::default());
         let layout = layout.unwrap();
         let told: Vec<_> = layout.volumes.iter().map(|v| (v.ranges.clone(), v.role.clone())).collect();
-        let range = |first: u64, last: u64| vec![first * 512..(last + 1) * 512];
+        let range = |first: u64, last: u64| std::iter::once(first * 512..(last + 1) * 512).collect();
         let unreadable = |why: &str| Role::Unreadable(why.into());
         assert_eq!(
             told,

@@ -241,6 +241,8 @@ fn first_sector(head: &[u8; 512]) -> Option<Probed> {
     for (magic, kind) in [
         // Up to version 3 also big-endian.
         (&b"hsqs"[..], FsKind::Squashfs),
+        (b"shsq", FsKind::Squashfs),
+        (b"qshs", FsKind::Squashfs),
         (b"sqsh", FsKind::Squashfs),
         (b"\x45\x3d\xcd\x28", FsKind::Cramfs),
         (b"\x28\xcd\x3d\x45", FsKind::Cramfs),
