@@ -170,7 +170,12 @@ fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> St
             .into_iter()
             .flatten()
             .filter(|text| !text.is_empty() && text != "whole disk")
-            .collect();
+            .fold(Vec::new(), |mut all: Vec<String>, text| {
+                if !all.contains(&text) {
+                    all.push(text);
+                }
+                all
+            });
         row.note = (!named.is_empty()).then(|| named.join(", "));
         volumes.about.push(About { coverage: row, role: volume.role.clone() });
         volumes.roots.push(root::Volume {

@@ -513,3 +513,20 @@ fn subvolumes_that_no_system_boots_are_told() {
     fs::write(bench.path("btrfs.img"), ::zstd::decode_all(&packed[..]).unwrap()).unwrap();
     assert_snapshot!("subvolumes", bench.told(&["inventory", "--layout", "btrfs.img"]));
 }
+
+#[test]
+fn a_vm_template_holds_what_the_container_image_of_its_system_holds() {
+    let read = |image: &str| -> Inventory {
+        let ran = karat(&["inventory", "-q", "-o", "json", "--as-of", DAY, image]);
+        assert_eq!(ran.code, 0, "{}", shown(&ran));
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let disk = read("fixtures/images/debian-12-drifted.qcow2");
+    let container = read("fixtures/images/debian-12-drifted.oci.tar");
+    assert_eq!(disk.content_id, container.content_id);
+    assert!(disk.coverage.iter().all(|row| row.read));
+    assert_snapshot!(
+        "template_layout",
+        shown(&karat(&["inventory", "--layout", "fixtures/images/debian-12-drifted.qcow2"]))
+    );
+}
