@@ -1,5 +1,6 @@
 //! Walks every root file system of a disk image and reads the first bytes of each executable: what a search for
 //! binaries costs at least. `walk_disk IMAGE` prints entries, executables and bytes read of these.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
 use std::path::Path;
 use std::sync::Arc;
