@@ -6,6 +6,7 @@
 
 mod apk;
 pub mod assemble;
+mod boot;
 mod changelogs;
 mod dpkg;
 pub mod fact;
@@ -28,7 +29,7 @@ pub use gather::{Facts, Found, Part, gather};
 pub use squash::{Squashed, squash};
 
 /// Everything that karat collects. The order is that of reading: what names the system, its package
-/// databases, what dates them, and last what is recognised and not read.
+/// databases, what dates them, what boots, and last what is recognised and not read.
 pub static COLLECTORS: &[&dyn Collector] = &[
     &os_release::OsRelease,
     &os_release::SystemRelease,
@@ -37,6 +38,7 @@ pub static COLLECTORS: &[&dyn Collector] = &[
     &apk::Apk,
     &apk::ApkFiles,
     &changelogs::Changelogs,
+    &boot::Boot,
     &unread::Unread,
 ];
 

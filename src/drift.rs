@@ -63,6 +63,9 @@ pub struct Drift {
     /// If the age is a lower bound: how high it can be; `None` if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_days_at_most: Option<i64>,
+    /// Slots with several kernels of which it is not known which boots, though there is a boot loader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boot_unknown: Vec<BootUnknown>,
     /// Every package that is not simply at the baseline, sorted by name and architecture.
     pub drift: Vec<PackageDrift>,
 }
@@ -189,6 +192,10 @@ pub struct PackageDrift {
     /// The upstream series of the same slot that hosts run, where they run none of the package's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_series: Vec<String>,
+    /// The newest package of the same slot, where the boot loader starts this one instead: what it brings is
+    /// latent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_booted: Option<NotBooted>,
     /// How it differs.
     pub change: Change,
     /// What the baseline's version rests on; `None` where there is none.
@@ -229,6 +236,28 @@ pub struct PackageDrift {
     pub arriving: Vec<Patch>,
 }
 
+/// A package that is installed and would not boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotBooted {
+    /// Its name.
+    pub name: String,
+    /// Its binary version.
+    pub version: String,
+    /// Its source version, as it is compared.
+    pub source_version: String,
+    /// The release of the kernel that boots instead.
+    pub boots: String,
+}
+
+/// Which of several kernels boots is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BootUnknown {
+    /// The kernel packages of one slot, the newest last, which was compared.
+    pub kernels: Vec<String>,
+    /// Why it is not known.
+    pub reason: String,
+}
+
 /// A known patch: a release that is newer than the image's version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Patch {
@@ -257,6 +286,9 @@ pub struct Patch {
     /// A rebuild of the same source with newer sources built in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rebuild: bool,
+    /// It is installed beside the image's version, and would not boot: the boot loader's default is another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latent: bool,
     /// CVE ids that it names and no entry at or below the image's version does, sorted.
     pub cves: Vec<String>,
 }
@@ -283,9 +315,11 @@ pub fn between(system: &System, baseline: &Baseline, options: &Options) -> Drift
         age_days: None,
         lower_bound: false,
         age_days_at_most: None,
+        boot_unknown: Vec::new(),
         drift: Vec::new(),
     };
     let subjects = compare::subjects(system);
+    drift.boot_unknown = compare::boot_unknown(system, &subjects);
     drift.packages = subjects.len();
     let Some((against, other_arch)) = choose(system, baseline) else { return drift };
     drift.against = Some(Against::of(against, other_arch));

@@ -4,10 +4,16 @@
 pub mod apk;
 pub mod apt_packages;
 pub mod apt_release;
+pub mod bls;
 pub mod deb822;
 pub mod debian_changelog;
 pub mod dpkg;
+pub mod extlinux;
 pub mod fstab;
+pub mod grub_cfg;
+pub mod grubenv;
+pub mod kernel;
+pub mod loader_conf;
 pub mod os_release;
 pub mod ovf;
 pub mod system_release;

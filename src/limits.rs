@@ -109,6 +109,10 @@ limits! {
     records = 200_000, "records", "records of one package database or changelog";
     fstab_bytes = MIB, "bytes", "one fstab: those of real systems have a few lines";
     os_release_bytes = MIB, "bytes", "one os-release file";
+    boot_config_bytes = 4 * MIB, "bytes", "one file of a boot loader's configuration: a grub.cfg with a hundred kernels has under a megabyte";
+    boot_depth = 64, "levels", "blocks and conditions inside each other in a boot loader's configuration, and files that it includes: generated ones have four";
+    boot_steps = 200_000, "commands", "commands of a boot loader's configuration that are followed to find its default";
+    boot_entries = 10_000, "entries", "entries of a boot loader's menu: one a kernel, and its recovery";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";
     channel_files = 1_000_000, "files", "files and directories of one channel source: a mirror of all of Debian has fewer for one architecture";

@@ -12,7 +12,9 @@ pub mod version;
 
 pub use digest::Sha256;
 pub use image_path::ImagePath;
-pub use inventory::{Coverage, Gap, ImageInfo, ImageKind, Inventory, OsInfo, StratumInfo, System};
+pub use inventory::{
+    Boot, BootLoader, Coverage, Gap, ImageInfo, ImageKind, Inventory, OsInfo, StratumInfo, System,
+};
 pub use package::{Ecosystem, Package, SourcePackage};
 pub use platform::Platform;
 pub use release::ReleaseEntry;

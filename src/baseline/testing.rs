@@ -71,6 +71,7 @@ pub(crate) fn system(platform: &str, packages: &[&str], releases: &[Vec<ReleaseE
         root: ImagePath::root(),
         volume: None,
         os: Some(OsInfo::default()),
+        boot: None,
         packages,
         releases: releases.concat(),
     }

@@ -1,5 +1,6 @@
 //! Joins what is visible into one system. Pure: the same facts, the same system.
 
+mod boot;
 mod ownership;
 mod packages;
 
@@ -60,6 +61,7 @@ pub fn assemble(squashed: &Squashed, needs: Needs) -> Assembled {
             root: ImagePath::root(),
             volume: None,
             os,
+            boot: boot::boot(squashed),
             packages,
             releases,
         },

@@ -5,6 +5,9 @@ use std::ops::BitOr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::bls::BlsEntry;
+use crate::format::extlinux::Extlinux;
+use crate::format::grub_cfg::Script;
 use crate::model::{Ecosystem, ImagePath, OsInfo, Package, ReleaseEntry};
 
 /// What a scan is for. An audit needs less than a baseline, and what is not needed is not read.
@@ -70,6 +73,28 @@ pub enum Fact {
     Diversions(Vec<Diversion>),
     /// The entries of one changelog, newest first.
     History(Vec<ReleaseEntry>),
+    /// What a boot loader is told.
+    Boot(BootFact),
+}
+
+/// What one file tells a boot loader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BootFact {
+    /// A `grub.cfg`, or a part of one.
+    GrubConfig(Script),
+    /// GRUB's environment block.
+    GrubEnvironment(Vec<(String, String)>),
+    /// An entry of the Boot Loader Specification.
+    BlsEntry(BlsEntry),
+    /// systemd-boot's own settings.
+    LoaderConf {
+        /// The pattern of the default entry.
+        default: Option<String>,
+    },
+    /// A configuration of SYSLINUX, EXTLINUX or U-Boot.
+    Extlinux(Extlinux),
+    /// It could not be understood, and why.
+    Unread(String),
 }
 
 /// One change to a package database.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::patches::{Lane, known_patches, named_already, patch};
-use super::{Basis, Change, Options, PackageDrift, Patch};
+use super::{Basis, BootUnknown, Change, NotBooted, Options, PackageDrift, Patch};
 use crate::baseline::{
     Adopted, BaselinePackage, Evidence, History, HostVersion, PlatformBaseline, Release, Slot, adopt,
     is_backport, is_third_party, joined_source, slot_of, source_of,
@@ -16,8 +16,12 @@ use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, System, Time, ver
 pub(super) struct Subject<'a> {
     pub(super) package: &'a Package,
     pub(super) slot: Option<Slot>,
-    /// Names of older ones in the same slot, side by side installed.
+    /// Names of others in the same slot, side by side installed, the oldest first.
     pub(super) beside: Vec<&'a str>,
+    /// The newest of them, where the boot loader starts this one instead.
+    pub(super) newest: Option<&'a Package>,
+    /// Whether the boot loader starts this one.
+    pub(super) boots: bool,
 }
 
 impl Subject<'_> {
@@ -27,15 +31,56 @@ impl Subject<'_> {
     }
 }
 
-/// The packages of a system, sorted by name and architecture; of several in one slot the newest stands for
-/// all.
+/// Whether what a slot holds runs only if its kernel is booted.
+fn is_of_running_kernel(slot: &Slot) -> bool {
+    ["linux-image", "linux-modules"].iter().any(|kind| slot.kind.starts_with(kind))
+}
+
+/// The release of the kernel that boots, where it is known.
+fn booted(system: &System) -> Option<&str> {
+    system.boot.as_ref().filter(|boot| boot.unknown.is_none())?.version.as_deref()
+}
+
+/// Whether a package is that of a kernel release: `linux-image-6.1.0-50-amd64` of `6.1.0-50-amd64`.
+fn is_of_release(package: &Package, release: &str) -> bool {
+    package.name.strip_suffix(release).is_some_and(|kind| kind.ends_with('-'))
+}
+
+/// Slots with several kernels of which nothing says which boots, though there is a boot loader.
+pub(super) fn boot_unknown(system: &System, subjects: &[Subject<'_>]) -> Vec<BootUnknown> {
+    let Some(boot) = &system.boot else { return Vec::new() };
+    let is_image = |slot: &Slot| slot.kind.starts_with("linux-image");
+    let several =
+        subjects.iter().filter(|s| !s.beside.is_empty() && !s.boots && s.slot.as_ref().is_some_and(is_image));
+    let reason = match (&boot.unknown, &boot.version, &boot.kernel) {
+        (Some(why), _, _) => format!("{} ({}): {why}", boot.loader, boot.config),
+        // It is none of this slot.
+        (None, Some(_), _) => return Vec::new(),
+        (None, None, kernel) => format!(
+            "{} ({}): its default starts `{}`, which tells no version",
+            boot.loader,
+            boot.config,
+            kernel.as_deref().unwrap_or_default()
+        ),
+    };
+    let unknown = several.map(|subject| {
+        let names = subject.beside.iter().copied().chain([subject.package.name.as_str()]);
+        BootUnknown { kernels: names.map(str::to_owned).collect(), reason: reason.clone() }
+    });
+    unknown.collect()
+}
+
+/// The packages of a system, sorted by name and architecture; of several in one slot that which boots stands for
+/// all, or where this is not known, the newest.
 pub(super) fn subjects(system: &System) -> Vec<Subject<'_>> {
     let mut slots: BTreeMap<(Slot, &str), Vec<&Package>> = BTreeMap::new();
     let mut subjects = Vec::new();
     for package in &system.packages {
         match slot_of(&package.name) {
             Some(slot) => slots.entry((slot, &package.arch)).or_default().push(package),
-            None => subjects.push(Subject { package, slot: None, beside: Vec::new() }),
+            None => {
+                subjects.push(Subject { package, slot: None, beside: Vec::new(), newest: None, boots: false })
+            }
         }
     }
     for ((slot, _), mut members) in slots {
@@ -45,10 +90,13 @@ pub(super) fn subjects(system: &System) -> Vec<Subject<'_>> {
                 .then_with(|| a.cmp(b))
         };
         members.sort_by(|a, b| order(a, b));
-        if let Some((newest, older)) = members.split_last() {
-            let beside = older.iter().map(|package| package.name.as_str()).collect();
-            subjects.push(Subject { package: newest, slot: Some(slot), beside });
-        }
+        let release = booted(system).filter(|_| is_of_running_kernel(&slot));
+        let running = release.and_then(|release| members.iter().rposition(|p| is_of_release(p, release)));
+        let Some(newest) = members.last().copied() else { continue };
+        let package = members.remove(running.unwrap_or(members.len() - 1));
+        let beside = members.iter().map(|package| package.name.as_str()).collect();
+        let newest = Some(newest).filter(|newest| !std::ptr::eq(*newest, package));
+        subjects.push(Subject { package, slot: Some(slot), beside, newest, boots: running.is_some() });
     }
     subjects.sort_by(|a, b| a.package.cmp(b.package));
     subjects
@@ -172,7 +220,18 @@ impl<'a> Comparer<'a> {
         if found.change == Change::Behind {
             self.date(&mut found, package, &place, target);
         }
+        self.mark_latent(&mut found, subject);
         (Some(found.change), Some(found))
+    }
+
+    /// Marks the patches that a newer package of the slot has, which would not boot.
+    fn mark_latent(&self, found: &mut PackageDrift, subject: &Subject<'_>) {
+        let Some(not_booted) = &found.not_booted else { return };
+        let ecosystem = subject.package.ecosystem;
+        for patch in found.missed.iter_mut().chain(&mut found.arriving) {
+            let order = version::compare(ecosystem, &patch.version, &not_booted.source_version);
+            patch.latent = !patch.rebuild && order != Ordering::Greater;
+        }
     }
 
     /// Where a package is compared, and with what.
@@ -323,6 +382,7 @@ impl<'a> Comparer<'a> {
             urgency: None,
             security: false,
             rebuild: false,
+            latent: false,
             cves: Vec::new(),
         }
     }
@@ -394,6 +454,7 @@ fn blank(subject: &Subject<'_>, place: &Place<'_>) -> PackageDrift {
         source: place.source.clone(),
         slot: subject.slot.as_ref().map(Slot::to_string),
         other_series: Vec::new(),
+        not_booted: not_booted(subject, place),
         change: Change::OnlyInImage,
         basis: target.map(|target| target.basis),
         image_version: package.version.clone(),
@@ -409,6 +470,23 @@ fn blank(subject: &Subject<'_>, place: &Place<'_>) -> PackageDrift {
         missed: Vec::new(),
         arriving: Vec::new(),
     }
+}
+
+/// The newest package of the slot, where another boots.
+fn not_booted(subject: &Subject<'_>, place: &Place<'_>) -> Option<NotBooted> {
+    let newest = subject.newest?;
+    let slot = subject.slot.as_ref()?;
+    // In the space in which the package that boots is compared.
+    let is_renamed = place.image == subject.package.version && place.image != source_of(subject.package).1;
+    let source_version = if is_renamed { newest.version.clone() } else { source_of(newest).1.to_owned() };
+    let name = &subject.package.name;
+    let boots = name.strip_prefix(slot.kind.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name);
+    Some(NotBooted {
+        name: newest.name.clone(),
+        version: newest.version.clone(),
+        source_version,
+        boots: boots.to_owned(),
+    })
 }
 
 /// Whether production's build has a newer source built in than the image's, or one that the image's has not.

@@ -39,9 +39,12 @@ pub struct PackageExplanation {
     /// The slot, where names carry versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<String>,
-    /// Older ones of the slot, installed side by side.
+    /// Others of the slot, installed side by side, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<String>,
+    /// It stands for its slot because the boot loader starts it, and not because it is the newest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub boots: bool,
     /// The image's binary version.
     pub image_version: String,
     /// The image's source version.
@@ -190,6 +193,7 @@ fn explain_one(
         arch: package.arch.clone(),
         slot: subject.slot.as_ref().map(ToString::to_string),
         beside: subject.beside.iter().map(|name| (*name).to_owned()).collect(),
+        boots: subject.boots,
         image_version: package.version.clone(),
         image_source_version: place.image.clone(),
         image_version_dated: comparer.image_version_dated(package, &place),

@@ -85,6 +85,7 @@ pub(super) fn patch(release: &Release) -> Patch {
         urgency: release.urgency.clone(),
         security: release.security,
         rebuild: false,
+        latent: false,
         cves: release.cves.clone(),
     }
 }

@@ -130,11 +130,57 @@ pub struct System {
     /// How it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<OsInfo>,
+    /// What its boot loader starts by itself; `None` if it has none, as containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Boot>,
     /// Its packages, sorted.
     pub packages: Vec<Package>,
     /// What its changelogs say, sorted; only where it was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ReleaseEntry>,
+}
+
+/// What the boot loader of a system starts when nobody chooses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Boot {
+    /// The boot loader.
+    pub loader: BootLoader,
+    /// The file that says what it starts.
+    pub config: ImagePath,
+    /// The title of the default entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The path of its kernel, as the boot loader has it: on a boot partition of its own, from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The kernel's release, as `uname -r` will say it, where its file's name or entry tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it is not known which entry is the default, or which kernel that starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+/// A boot loader whose configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootLoader {
+    /// GRUB 2.
+    Grub,
+    /// systemd-boot, or another that follows the Boot Loader Specification.
+    SystemdBoot,
+    /// EXTLINUX, SYSLINUX, or U-Boot with such a configuration.
+    Extlinux,
+}
+
+impl fmt::Display for BootLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BootLoader::Grub => "GRUB",
+            BootLoader::SystemdBoot => "systemd-boot",
+            BootLoader::Extlinux => "extlinux",
+        })
+    }
 }
 
 /// What os-release says, and where it is silent, the older files beside it.

@@ -51,7 +51,8 @@ fn package_lines(
         lines.push(format!("  compared by slot {}, since its name carries the version", plain(slot)));
     }
     if !package.beside.is_empty() {
-        lines.push(format!("  the newest of its slot; beside it: {}", plain(&package.beside.join(", "))));
+        let why = if package.boots { "what boots of its slot" } else { "the newest of its slot" };
+        lines.push(format!("  {why}; beside it: {}", plain(&package.beside.join(", "))));
     }
     if package.third_party {
         lines.push("  a third party's: every entry of its changelog counts as a release".into());

@@ -1,6 +1,6 @@
 //! An inventory for people: what was found, where, and what could not be read.
 
-use crate::model::{Coverage, Inventory};
+use crate::model::{Boot, Coverage, Inventory};
 
 use super::table::Table;
 use super::{DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, plain};
@@ -18,6 +18,7 @@ pub fn inventory_text(inventory: &Inventory, detail: Detail) -> String {
             plain(&name),
             paint(FAINT, count(system.packages.len(), "package", "packages"))
         ));
+        lines.extend(system.boot.as_ref().filter(|_| detail.verbose).map(boot_line));
         let mut table = Table::new(&["package", "version", "arch", "source", "layer", "state"], &[4]);
         for package in &system.packages {
             let source =
@@ -44,6 +45,21 @@ pub fn inventory_text(inventory: &Inventory, detail: Detail) -> String {
     lines.extend(coverage(inventory, detail));
     lines.extend(gaps(inventory));
     lines.join("\n") + "\n"
+}
+
+/// What boots by itself, and which file says so.
+fn boot_line(boot: &Boot) -> String {
+    let what = match (&boot.unknown, &boot.version, &boot.kernel) {
+        (Some(why), _, _) => format!("not known: {why}"),
+        (None, Some(version), _) => format!("Linux {version}"),
+        (None, None, kernel) => format!("{}, of unknown version", kernel.as_deref().unwrap_or("a kernel")),
+    };
+    let title = boot.title.as_ref().map(|title| format!(", \"{title}\"")).unwrap_or_default();
+    format!(
+        "      boots {}  {}",
+        plain(&what),
+        paint(FAINT, plain(&format!("({}{title}; {})", boot.loader, boot.config)))
+    )
 }
 
 /// Where everything of an image is, as text: volumes in the order of the disk, then what was found inside.

@@ -79,6 +79,8 @@ codes! {
     SupportEndsSoon = "support-ends-soon", "public patches of the platform end within a quarter";
     SupportUnknown = "support-unknown", "it is not known when public patches of the platform end";
     KernelSeriesUnknown = "kernel-series-unknown", "no host runs a kernel of the image's upstream series: what it lacks is not known, or only from changelogs";
+    LatentPatch = "latent-patch", "a kernel with patches that the image lacks is installed and would not boot: the boot loader's default is an older one";
+    BootUnknown = "boot-unknown", "several kernels are installed, and which one boots is not known: the newest was compared";
     OnlyInImage = "only-in-image", "production knows nothing of some packages: what they lack is not known";
     BaselineOtherArch = "baseline-other-arch", "the baseline has only another architecture of the release, which was compared instead";
     BaselineWeak = "baseline-weak", "fewer hosts vote on what production has than the standard asks for";

@@ -289,6 +289,7 @@ impl Judge<'_> {
         }
         self.compared(&against.platform);
         self.kernels();
+        self.boot();
         self.weak_basis(against.hosts);
     }
 
@@ -333,6 +334,35 @@ impl Judge<'_> {
         }
         for (message, source) in messages {
             self.tell(Code::KernelSeriesUnknown, Effect::Warning, Some(&source), message);
+        }
+    }
+
+    /// Kernels that are installed and would not boot, and those of which that is not known.
+    fn boot(&mut self) {
+        let mut latent: BTreeMap<String, String> = BTreeMap::new();
+        for package in &self.drift.drift {
+            let Some(not_booted) = &package.not_booted else { continue };
+            let patches = package.missed.iter().filter(|patch| patch.latent).count();
+            let is_image = slot_of(&package.name).is_some_and(|slot| slot.kind.starts_with("linux-image"));
+            if !is_image || patches == 0 {
+                continue;
+            }
+            let message = format!(
+                "`{}` {} is installed and would not boot: the boot loader's default is {} ({}), which lacks {} of its patches",
+                not_booted.name, not_booted.version, not_booted.boots, package.image_version, patches
+            );
+            latent.entry(message).or_insert_with(|| package.source.clone());
+        }
+        for (message, source) in latent {
+            self.tell(Code::LatentPatch, Effect::Warning, Some(&source), message);
+        }
+        for unknown in &self.drift.boot_unknown {
+            let message = format!(
+                "which of {} boots is not known, so the newest was compared: {}",
+                unknown.kernels.join(", "),
+                unknown.reason
+            );
+            self.tell(Code::BootUnknown, Effect::Note, None, message);
         }
     }
 

@@ -1,0 +1,854 @@
+//! What a `grub.cfg` comes to: its menu, and which entry of it is the default.
+//!
+//! A script asks much that no image says (which firmware, what a device is called, whether a module loads). Such
+//! an answer is *unknown*: both ways of the condition are followed, a variable that they leave different becomes
+//! unknown, an entry that only one of them makes may be there. Where that touches the default, the default is
+//! unknown, with the reason; it is never guessed.
+//!
+//! The rules of the default are those of GRUB 2.12 (`normal/menu.c`): the variable `default` is a number, or the
+//! title or id of an entry, for submenus joined by `>` (`>>` is a `>` within); what names none is entry 0.
+
+use std::collections::BTreeMap;
+
+use super::{Command, Piece, Script, Word};
+use crate::bytes::size_of_len;
+use crate::error::Result;
+use crate::limits::Limits;
+
+/// Stands for any text in a value that is not known.
+const UNKNOWN: char = '\u{fffd}';
+
+/// What a script asks of other files. Paths are as the script has them, without a device.
+pub trait Files {
+    /// Whether there is a file or directory; `None` if that is not known.
+    fn exists(&self, path: &str) -> Option<bool>;
+    /// The environment block at a path; `None` if it is not known what it says.
+    fn environment(&self, path: &str) -> Option<&[(String, String)]>;
+    /// The script at a path, with the directory that it lies in; `None` if it is not known.
+    fn script(&self, path: &str) -> Option<(&Script, String)>;
+    /// The menu that the command `blscfg` makes.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    fn bls_entries(&self) -> std::result::Result<Vec<BlsMenuEntry>, String>;
+}
+
+/// An entry that `blscfg` makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlsMenuEntry {
+    /// Its title.
+    pub title: String,
+    /// Its id: its file's name without `.conf`.
+    pub id: String,
+    /// The kernel.
+    pub kernel: String,
+    /// The kernel's release, where the entry tells it.
+    pub version: Option<String>,
+}
+
+/// The default entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Default {
+    /// Its title; of an entry in a submenu all of them, joined by ` > `.
+    pub title: String,
+    /// Its id.
+    pub id: Option<String>,
+    /// The path of the Linux that it loads, as the configuration has it, without a device.
+    pub kernel: String,
+    /// The kernel's release, where an entry of the Boot Loader Specification tells it.
+    pub version: Option<String>,
+}
+
+/// The default of a script that lies in `directory`, or why it is not known.
+///
+/// # Errors
+/// `Limit` if it is too much to follow.
+pub fn default(
+    script: &Script,
+    directory: &str,
+    files: &dyn Files,
+    limits: &Limits,
+) -> Result<std::result::Result<Default, String>> {
+    let mut run = Run { files, limits, steps: 0, state: State::default() };
+    for (name, value) in [
+        ("prefix", directory),
+        ("config_directory", directory),
+        ("feature_menuentry_id", "y"),
+        ("feature_menuentry_options", "y"),
+        ("feature_default_font_path", "y"),
+        ("feature_timeout_style", "y"),
+        ("feature_platform_search_hint", "y"),
+        ("feature_chainloader_bpb", "y"),
+        ("feature_ntldr", "y"),
+        ("feature_nativedisk_cmd", "y"),
+        ("feature_all_video_module", "y"),
+        ("feature_200_final", "y"),
+    ] {
+        run.state.variables.insert(name.to_owned(), value.to_owned());
+    }
+    run.list(&script.commands, Certain::Yes, 0)?;
+    run.default(0, String::new())
+}
+
+/// Variables that GRUB itself sets, to what the machine has.
+const OF_GRUB: [&str; 22] = [
+    "root",
+    "cmdpath",
+    "grub_platform",
+    "grub_cpu",
+    "fw_path",
+    "lockdown",
+    "shim_lock",
+    "check_signatures",
+    "pxe_blksize",
+    "pxe_default_server",
+    "pxe_default_interface",
+    "gfxmode",
+    "gfxpayload",
+    "biosnum",
+    "lang",
+    "locale_dir",
+    "debug",
+    "chosen",
+    "btrfs_subvol",
+    "boot",
+    "match",
+    "secure_boot",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certain {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Entry(Vec<Command>),
+    Submenu(Vec<Command>),
+    Bls { kernel: String, version: Option<String> },
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    title: String,
+    id: Option<String>,
+    certain: Certain,
+    kind: Kind,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    variables: BTreeMap<String, String>,
+    /// Variables that were not set may be so by an environment that is not known.
+    any_may_be_set: bool,
+    functions: BTreeMap<String, Vec<Command>>,
+    menu: Vec<Entry>,
+    /// What was loaded last, outside of an entry or within the one that is followed.
+    kernel: Option<String>,
+    is_hypervisor: bool,
+    /// What it starts other than a Linux.
+    other: Option<String>,
+    /// The last command's result; `None` if it is not known.
+    status: Option<bool>,
+    /// Nothing that follows is carried out.
+    is_over: bool,
+    /// Why nothing is known any more.
+    lost: Option<String>,
+    /// What the default depends on.
+    because: Option<String>,
+}
+
+struct Run<'a> {
+    files: &'a dyn Files,
+    limits: &'a Limits,
+    steps: u64,
+    state: State,
+}
+
+impl Run<'_> {
+    fn list(&mut self, commands: &[Command], certain: Certain, depth: u64) -> Result<()> {
+        self.limits.boot_depth.check(depth)?;
+        for command in commands {
+            if self.state.is_over {
+                return Ok(());
+            }
+            self.steps = self.limits.boot_steps.check(self.steps.saturating_add(1))?;
+            match command {
+                Command::Simple { words, block } => {
+                    let words: Vec<String> = words.iter().flat_map(|word| self.expand(word)).collect();
+                    self.simple(&words, block.as_deref(), certain, depth)?;
+                }
+                Command::If { arms, otherwise } => self.condition(arms, otherwise, certain, depth)?,
+                Command::Loop { variable, body } => {
+                    if let Some(name) = variable {
+                        self.state.variables.insert(name.clone(), UNKNOWN.to_string());
+                    }
+                    self.perhaps(&[body], "how often a loop runs", depth)?;
+                }
+                Command::Function { name, body } => {
+                    self.state.functions.insert(name.clone(), body.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn condition(
+        &mut self,
+        arms: &[(Vec<Command>, Vec<Command>)],
+        otherwise: &[Command],
+        certain: Certain,
+        depth: u64,
+    ) -> Result<()> {
+        let deeper = depth.saturating_add(1);
+        for (index, (condition, then)) in arms.iter().enumerate() {
+            self.list(condition, certain, deeper)?;
+            match self.state.status {
+                Some(true) => return self.list(then, certain, deeper),
+                Some(false) => {}
+                None => {
+                    let rest = arms.get(index..).unwrap_or_default();
+                    let mut ways: Vec<&[Command]> = rest.iter().map(|(_, then)| then.as_slice()).collect();
+                    ways.push(otherwise);
+                    return self.perhaps(&ways, &told(condition), depth);
+                }
+            }
+        }
+        self.state.status = Some(true);
+        self.list(otherwise, certain, deeper)
+    }
+
+    /// Follows several ways, of which one is gone (or, if it is one alone, gone or not).
+    fn perhaps(&mut self, ways: &[&[Command]], because: &str, depth: u64) -> Result<()> {
+        let before = self.state.clone();
+        let mut ends: Vec<State> = Vec::new();
+        let mut menu = before.menu.clone();
+        for way in ways {
+            self.state = State { menu: std::mem::take(&mut menu), ..before.clone() };
+            self.list(way, Certain::No, depth.saturating_add(1))?;
+            menu = std::mem::take(&mut self.state.menu);
+            ends.push(std::mem::take(&mut self.state));
+        }
+        if ways.len() == 1 {
+            ends.push(before.clone());
+        }
+        self.state = joined(before, &ends, because);
+        self.state.menu = menu;
+        Ok(())
+    }
+
+    /// A word with its variables put in: one that is not quoted and empty is none, one with blanks is several.
+    fn expand(&self, word: &Word) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut is_there = word.is_quoted;
+        for piece in &word.pieces {
+            let (value, splits) = match piece {
+                Piece::Text(text) => (text.clone(), false),
+                Piece::Variable { name, is_quoted } => (self.value(name), !is_quoted),
+            };
+            is_there |= !value.is_empty();
+            if !splits {
+                if let Some(last) = words.last_mut() {
+                    last.push_str(&value);
+                }
+                continue;
+            }
+            let mut parts = value.split([' ', '\t', '\n']);
+            if let (Some(last), Some(first)) = (words.last_mut(), parts.next()) {
+                last.push_str(first);
+            }
+            words.extend(parts.map(str::to_owned));
+        }
+        if !word.is_quoted {
+            words.retain(|word| !word.is_empty());
+        }
+        if is_there { words } else { Vec::new() }
+    }
+
+    fn value(&self, name: &str) -> String {
+        if name == "?" {
+            return match self.state.status {
+                Some(true) => "0".to_owned(),
+                Some(false) => "1".to_owned(),
+                None => UNKNOWN.to_string(),
+            };
+        }
+        let is_argument = name.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'@' | b'#'));
+        match self.state.variables.get(name) {
+            Some(value) => value.clone(),
+            None if is_argument || self.state.any_may_be_set => UNKNOWN.to_string(),
+            None if OF_GRUB.contains(&name) || name.starts_with("net_") => UNKNOWN.to_string(),
+            None => String::new(),
+        }
+    }
+
+    fn simple(
+        &mut self,
+        words: &[String],
+        block: Option<&[Command]>,
+        certain: Certain,
+        depth: u64,
+    ) -> Result<()> {
+        let Some((name, arguments)) = words.split_first() else { return Ok(()) };
+        if let Some((variable, value)) = assignment(name) {
+            self.set(variable, value);
+            return Ok(());
+        }
+        if let Some(body) = self.state.functions.get(name.as_str()).cloned() {
+            return self.list(&body, certain, depth.saturating_add(1));
+        }
+        let mut status = None;
+        match name.as_str() {
+            "!" => {
+                self.simple(arguments, block, certain, depth)?;
+                status = self.state.status.map(|status| !status);
+            }
+            "true" => status = Some(true),
+            "false" => status = Some(false),
+            "[" | "test" => status = self.test(name, arguments),
+            "set" | "export" => {
+                for (variable, value) in arguments.iter().filter_map(|word| assignment(word)) {
+                    self.set(variable, value);
+                }
+                status = Some(true);
+            }
+            "unset" => {
+                for variable in arguments {
+                    self.set(variable, "");
+                }
+                status = Some(true);
+            }
+            "load_env" => self.load_env(arguments),
+            "menuentry" | "submenu" => {
+                self.entry(name == "submenu", arguments, block, certain)?;
+                status = Some(true);
+            }
+            "blscfg" => self.blscfg(arguments, certain)?,
+            "source" | "." | "configfile" | "normal" => {
+                self.follow(name, arguments.last(), certain, depth)?;
+            }
+            "return" | "exit" | "normal_exit" | "halt" | "reboot" => match certain {
+                Certain::Yes => self.state.is_over = true,
+                Certain::No => self.lose(&format!("it may end at a `{name}`")),
+            },
+            "eval" => self.lose("it carries out the text of a variable"),
+            _ => self.loads(name, arguments),
+        }
+        self.sets_by_option(name, arguments);
+        self.state.status = status;
+        Ok(())
+    }
+
+    fn set(&mut self, variable: &str, value: &str) {
+        if variable == "default" && value.contains(UNKNOWN) {
+            self.state.because.get_or_insert_with(|| "a variable that is not known".to_owned());
+        }
+        self.state.variables.insert(variable.to_owned(), value.to_owned());
+        self.state.status = Some(true);
+    }
+
+    /// Commands that leave what they found in a variable.
+    fn sets_by_option(&mut self, name: &str, arguments: &[String]) {
+        let mut unknown = |variable: &str| {
+            self.state.variables.insert(variable.to_owned(), UNKNOWN.to_string());
+        };
+        match name {
+            "search" | "search.fs_uuid" | "search.file" | "search.fs_label" | "probe" | "regexp"
+            | "smbios" | "rdmsr" | "setpci" | "read" | "hwmatch" | "increment" | "decrement" => {}
+            _ => return,
+        }
+        match name {
+            "read" | "increment" | "decrement" => arguments.iter().for_each(|variable| unknown(variable)),
+            "hwmatch" => unknown("match"),
+            "search.fs_uuid" | "search.file" | "search.fs_label" => {
+                arguments.get(1).into_iter().for_each(|variable| unknown(variable));
+            }
+            _ => {
+                for (index, word) in arguments.iter().enumerate() {
+                    if let Some(variable) = word.strip_prefix("--set=") {
+                        // `regexp --set=1:name`
+                        unknown(variable.rsplit(':').next().unwrap_or(variable));
+                    } else if matches!(word.as_str(), "--set" | "-s" | "-v") {
+                        unknown("root");
+                        let next = arguments.get(index.saturating_add(1));
+                        next.into_iter()
+                            .for_each(|variable| unknown(variable.rsplit(':').next().unwrap_or(variable)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes what is loaded to be started.
+    fn loads(&mut self, name: &str, arguments: &[String]) {
+        let file = || {
+            let file = arguments.iter().find(|word| !word.starts_with("--"));
+            file.map(|file| without_device(file).to_owned())
+        };
+        match name {
+            "linux" | "linux16" | "linuxefi" => self.state.kernel = file(),
+            "multiboot" | "multiboot2" | "xen_hypervisor" => {
+                self.state.is_hypervisor = true;
+                self.state.kernel = None;
+            }
+            // The first module of a hypervisor is the kernel of its first domain.
+            "module" | "module2" | "xen_linux" if self.state.is_hypervisor => {
+                self.state.is_hypervisor = false;
+                self.state.kernel = file();
+            }
+            "chainloader" | "ntldr" | "fwsetup" | "appleloader" | "xnu_kernel" | "kfreebsd" | "knetbsd"
+            | "kopenbsd" | "kernel" => {
+                self.state.other.get_or_insert_with(|| name.to_owned());
+            }
+            "boot" => self.state.is_over |= self.state.kernel.is_some(),
+            _ => {}
+        }
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.state.lost.get_or_insert_with(|| why.to_owned());
+    }
+
+    fn load_env(&mut self, arguments: &[String]) {
+        let mut file = None;
+        let mut names: Vec<&String> = Vec::new();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "-f" | "--file" => file = words.next().cloned(),
+                "-s" | "--skip-sig" => {}
+                other => match other.strip_prefix("--file=") {
+                    Some(path) => file = Some(path.to_owned()),
+                    None => names.push(word),
+                },
+            }
+        }
+        let path = file.unwrap_or_else(|| format!("{}/grubenv", self.value("prefix")));
+        let path = without_device(&path);
+        if self.files.exists(path) == Some(false) {
+            return;
+        }
+        match self.files.environment(path) {
+            Some(variables) if !path.contains(UNKNOWN) => {
+                for (name, value) in variables {
+                    if names.is_empty() || names.contains(&name) {
+                        self.state.variables.insert(name.clone(), value.clone());
+                    }
+                }
+            }
+            _ if names.is_empty() => {
+                self.state.any_may_be_set = true;
+                let of_grub = |name: &str| {
+                    name.starts_with("feature_") || name == "prefix" || name == "config_directory"
+                };
+                for (name, value) in &mut self.state.variables {
+                    if !of_grub(name) {
+                        *value = UNKNOWN.to_string();
+                    }
+                }
+                self.state
+                    .because
+                    .get_or_insert_with(|| format!("an environment block that is not known (`{path}`)"));
+            }
+            _ => {
+                for name in names {
+                    self.state.variables.insert(name.clone(), UNKNOWN.to_string());
+                }
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        is_submenu: bool,
+        arguments: &[String],
+        block: Option<&[Command]>,
+        certain: Certain,
+    ) -> Result<()> {
+        let (mut title, mut id) = (None, None);
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--id" => id = words.next().cloned(),
+                "--class" | "--users" | "--hotkey" | "--source" => drop(words.next()),
+                "--unrestricted" => {}
+                other => {
+                    if let Some(own) = other.strip_prefix("--id=") {
+                        id = Some(own.to_owned());
+                    } else if !other.starts_with("--") && title.is_none() {
+                        title = Some(word.clone());
+                    }
+                }
+            }
+        }
+        let body = block.unwrap_or_default().to_vec();
+        let kind = if is_submenu { Kind::Submenu(body) } else { Kind::Entry(body) };
+        // Without an id, the title is it.
+        self.push(Entry { title: title.unwrap_or_default(), id, certain, kind })
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<()> {
+        self.limits.boot_entries.check(size_of_len(self.state.menu.len()).saturating_add(1))?;
+        self.state.menu.push(entry);
+        Ok(())
+    }
+
+    fn blscfg(&mut self, arguments: &[String], certain: Certain) -> Result<()> {
+        if !arguments.is_empty() {
+            self.lose(&format!("it says `blscfg {}`", arguments.join(" ")));
+            return Ok(());
+        }
+        match self.files.bls_entries() {
+            Ok(entries) => {
+                for entry in entries {
+                    let BlsMenuEntry { title, id, kernel, version } = entry;
+                    let kind = Kind::Bls { kernel, version };
+                    self.push(Entry { title, id: Some(id), certain, kind })?;
+                }
+            }
+            Err(why) => self.lose(&why),
+        }
+        Ok(())
+    }
+
+    /// Another script: `source` and `.` go on after it; `configfile` and `normal` have a menu of their own.
+    fn follow(&mut self, name: &str, path: Option<&String>, certain: Certain, depth: u64) -> Result<()> {
+        let Some(path) = path.map(|path| without_device(path).to_owned()) else { return Ok(()) };
+        if self.files.exists(&path) == Some(false) {
+            return Ok(());
+        }
+        let found = if path.contains(UNKNOWN) { None } else { self.files.script(&path) };
+        let Some((script, directory)) = found else {
+            self.lose(&format!("it goes on in a file that is not known (`{path}`)"));
+            return Ok(());
+        };
+        let is_own_menu = matches!(name, "configfile" | "normal");
+        if is_own_menu {
+            self.state.variables.insert("prefix".to_owned(), directory.clone());
+            self.state.variables.insert("config_directory".to_owned(), directory);
+            self.state.menu.clear();
+        }
+        let script = script.clone();
+        self.list(&script.commands, certain, depth.saturating_add(1))?;
+        self.state.is_over = is_own_menu;
+        Ok(())
+    }
+
+    /// `[` and `test`, as the manual has them; `None` if it is not known or not understood.
+    fn test(&self, name: &str, arguments: &[String]) -> Option<bool> {
+        let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        if name == "[" && words.pop() != Some("]") {
+            return None;
+        }
+        if words.is_empty() {
+            return Some(false);
+        }
+        let mut test = Test { words: &words, files: self.files, depth: self.limits.boot_depth.max };
+        let value = test.any().ok()?;
+        if test.words.is_empty() { value } else { None }
+    }
+
+    /// The default of the menu as it is, below these titles.
+    fn default(&mut self, depth: u64, above: String) -> Result<std::result::Result<Default, String>> {
+        if let Err(error) = self.limits.boot_depth.check(depth) {
+            return Err(error);
+        }
+        if let Some(why) = &self.state.lost {
+            return Ok(Err(why.clone()));
+        }
+        if self.state.menu.is_empty() && depth == 0 {
+            return Ok(match self.state.kernel.take() {
+                Some(kernel) => Ok(Default { title: String::new(), id: None, kernel, version: None }),
+                None => Err("it has no menu".to_owned()),
+            });
+        }
+        let wanted = self.state.variables.get("default").cloned().unwrap_or_default();
+        if wanted.contains(UNKNOWN) {
+            let because =
+                self.state.because.clone().unwrap_or_else(|| "what the image does not say".to_owned());
+            return Ok(Err(format!("its default depends on {because}")));
+        }
+        let (first, rest) = split_default(&wanted);
+        let entry = match chosen(&self.state.menu, &first) {
+            Ok(Some(entry)) => entry.clone(),
+            Ok(None) => return Ok(Err("the submenu of its default has no entry".to_owned())),
+            Err(why) => return Ok(Err(why)),
+        };
+        let title = match above.is_empty() {
+            true => entry.title.clone(),
+            false => format!("{above} > {}", entry.title),
+        };
+        let body = match entry.kind {
+            Kind::Bls { kernel, version } => {
+                let kernel = without_device(&kernel).to_owned();
+                return Ok(Ok(Default { title, id: entry.id, kernel, version }));
+            }
+            Kind::Submenu(body) => {
+                self.state.menu.clear();
+                self.state.variables.insert("default".to_owned(), rest);
+                self.state.is_over = false;
+                self.list(&body, Certain::Yes, 1)?;
+                return self.default(depth.saturating_add(1), title);
+            }
+            Kind::Entry(body) => body,
+        };
+        (self.state.kernel, self.state.other, self.state.is_over) = (None, None, false);
+        self.list(&body, Certain::Yes, 1)?;
+        Ok(match (self.state.lost.take(), self.state.kernel.take(), self.state.other.take()) {
+            (Some(why), _, _) => Err(why),
+            (None, Some(kernel), _) if !kernel.contains(UNKNOWN) => {
+                Ok(Default { title, id: entry.id, kernel, version: None })
+            }
+            (None, Some(_), _) => Err(format!("which kernel its default `{title}` loads is not known")),
+            (None, None, Some(other)) => {
+                Err(format!("its default `{title}` starts no Linux of its own ({other})"))
+            }
+            (None, None, None) => Err(format!("its default `{title}` loads no kernel")),
+        })
+    }
+}
+
+/// The state after several ways.
+fn joined(before: State, ends: &[State], because: &str) -> State {
+    let mut state = State { status: None, ..before };
+    let Some(first) = ends.first() else { return state };
+    let names: std::collections::BTreeSet<&String> =
+        ends.iter().flat_map(|end| end.variables.keys()).collect();
+    let mut variables = BTreeMap::new();
+    for name in names {
+        let value = first.variables.get(name);
+        // One that is set in one way alone is as if it were empty in the others.
+        let all_alike = ends.iter().all(|end| end.variables.get(name) == value);
+        let value = match (all_alike, value) {
+            (true, Some(value)) => value.clone(),
+            _ => UNKNOWN.to_string(),
+        };
+        if name == "default" && !all_alike {
+            state.because = Some(because.to_owned());
+        }
+        variables.insert(name.clone(), value);
+    }
+    state.variables = variables;
+    state.any_may_be_set = ends.iter().any(|end| end.any_may_be_set);
+    state.functions = ends.iter().flat_map(|end| end.functions.clone()).collect();
+    state.lost = ends.iter().find_map(|end| end.lost.clone());
+    state.because = state.because.or_else(|| ends.iter().find_map(|end| end.because.clone()));
+    state.is_hypervisor = first.is_hypervisor;
+    state.other = ends.iter().find_map(|end| end.other.clone());
+    let is_alike = ends.iter().all(|end| end.kernel == first.kernel);
+    state.kernel = if is_alike { first.kernel.clone() } else { Some(UNKNOWN.to_string()) };
+    // Where all ways end, it is over; where some do, what follows may not be carried out.
+    state.is_over = ends.iter().all(|end| end.is_over);
+    if !state.is_over && ends.iter().any(|end| end.is_over) {
+        state.lost.get_or_insert_with(|| format!("where it ends depends on {because}"));
+    }
+    state
+}
+
+/// A condition, for people.
+fn told(condition: &[Command]) -> String {
+    let words = condition.iter().filter_map(|command| match command {
+        Command::Simple { words, .. } => Some(words),
+        _ => None,
+    });
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Variable { name, .. } => format!("${{{name}}}"),
+    };
+    let text: Vec<String> =
+        words.flatten().map(|word| word.pieces.iter().map(piece).collect::<String>()).collect();
+    let text: String = text.join(" ").chars().take(100).collect();
+    format!("`{text}`")
+}
+
+/// `name=value`, if the word is one.
+fn assignment(word: &str) -> Option<(&str, &str)> {
+    let (name, value) = word.split_once('=')?;
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    is_name.then_some((name, value))
+}
+
+/// A path without the device before it: `(hd0,gpt2)/boot/x` is `/boot/x`.
+fn without_device(path: &str) -> &str {
+    let bare = path.strip_prefix('(').and_then(|inside| Some(inside.split_once(')')?.1));
+    bare.unwrap_or(path)
+}
+
+/// The first part of a default, with `>>` as `>`, and the rest of it.
+fn split_default(text: &str) -> (String, String) {
+    let mut first = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('>') {
+        let (before, from) = rest.split_at(at);
+        first.push_str(before);
+        let after = from.get(1..).unwrap_or_default();
+        match after.strip_prefix('>') {
+            Some(after) => {
+                first.push('>');
+                rest = after;
+            }
+            None => return (first, after.to_owned()),
+        }
+    }
+    first.push_str(rest);
+    (first, String::new())
+}
+
+/// The entry that a part of a default chooses; none of an empty menu.
+fn chosen<'m>(menu: &'m [Entry], wanted: &str) -> std::result::Result<Option<&'m Entry>, String> {
+    let by_name = menu.iter().position(|entry| entry.title == wanted || entry.id.as_deref() == Some(wanted));
+    let may_be_named = |entry: &Entry| {
+        entry.title.contains(UNKNOWN) || entry.id.as_deref().is_some_and(|id| id.contains(UNKNOWN))
+    };
+    // GRUB takes what starts with a digit for a number, unless it has the patch with which ids start with one.
+    let digits = wanted.len().saturating_sub(wanted.trim_start_matches(|c: char| c.is_ascii_digit()).len());
+    let number = wanted.get(..digits).and_then(|digits| digits.parse::<usize>().ok());
+    let is_number = digits == wanted.len();
+    let index = match (number, by_name) {
+        (Some(number), _) if is_number => number,
+        (_, Some(index)) => {
+            let entry = menu.get(index);
+            let is_sure = menu.iter().take(index).all(|before| !may_be_named(before));
+            return match entry.filter(|entry| is_sure && entry.certain == Certain::Yes) {
+                Some(entry) => Ok(Some(entry)),
+                None => Err(format!("whether its menu has the default `{wanted}` is not known")),
+            };
+        }
+        (_, None) if menu.iter().any(may_be_named) => {
+            return Err(format!("whether its menu has the default `{wanted}` is not known"));
+        }
+        (Some(_), None) => {
+            return Err(format!("its default `{wanted}` is no entry of its menu, and starts with a number"));
+        }
+        (None, None) => 0,
+    };
+    let index = if index < menu.len() { index } else { 0 };
+    match menu.iter().take(index.saturating_add(1)).all(|entry| entry.certain == Certain::Yes) {
+        true => Ok(menu.get(index)),
+        false => Err(format!("which entry of its menu is number {index} is not known")),
+    }
+}
+
+/// Reads one expression of `test`.
+struct Test<'a> {
+    words: &'a [&'a str],
+    files: &'a dyn Files,
+    depth: u64,
+}
+
+/// It is no expression.
+struct NoExpression;
+
+type Answer = std::result::Result<Option<bool>, NoExpression>;
+
+impl<'a> Test<'a> {
+    fn take(&mut self) -> std::result::Result<&'a str, NoExpression> {
+        let (first, rest) = self.words.split_first().ok_or(NoExpression)?;
+        self.words = rest;
+        Ok(first)
+    }
+
+    fn any(&mut self) -> Answer {
+        let mut value = self.all()?;
+        while self.words.first() == Some(&"-o") {
+            self.take()?;
+            let other = self.all()?;
+            value = match (value, other) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            };
+        }
+        Ok(value)
+    }
+
+    fn all(&mut self) -> Answer {
+        let mut value = self.one()?;
+        while self.words.first() == Some(&"-a") {
+            self.take()?;
+            let other = self.one()?;
+            value = match (value, other) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            };
+        }
+        Ok(value)
+    }
+
+    fn one(&mut self) -> Answer {
+        self.depth = self.depth.checked_sub(1).ok_or(NoExpression)?;
+        let answer = self.term();
+        self.depth = self.depth.saturating_add(1);
+        answer
+    }
+
+    fn term(&mut self) -> Answer {
+        if let [left, operator, right, ..] = self.words
+            && let Some(answer) = binary(left, operator, right)
+        {
+            self.words = self.words.get(3..).unwrap_or_default();
+            return Ok(answer);
+        }
+        let first = self.take()?;
+        match first {
+            "!" => Ok(self.one()?.map(|value| !value)),
+            "(" => {
+                let value = self.any()?;
+                if self.take()? == ")" { Ok(value) } else { Err(NoExpression) }
+            }
+            "-n" | "-z" if !self.words.is_empty() => {
+                let is_there = is_there(self.take()?);
+                Ok(if first == "-n" { is_there } else { is_there.map(|there| !there) })
+            }
+            "-d" | "-e" | "-f" | "-s" if !self.words.is_empty() => {
+                let path = without_device(self.take()?);
+                Ok(if path.contains(UNKNOWN) || path.is_empty() { None } else { self.files.exists(path) })
+            }
+            text => Ok(is_there(text)),
+        }
+    }
+}
+
+/// Whether a text is not empty.
+fn is_there(text: &str) -> Option<bool> {
+    match text.chars().all(|c| c == UNKNOWN) {
+        true if text.is_empty() => Some(false),
+        true => None,
+        false => Some(true),
+    }
+}
+
+/// The answer of `left operator right`; `None` if it is no operator.
+fn binary(left: &str, operator: &str, right: &str) -> Option<Option<bool>> {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    let is_known = !left.contains(UNKNOWN) && !right.contains(UNKNOWN);
+    let number = |text: &str| {
+        let digits: String = text
+            .trim_start()
+            .chars()
+            .enumerate()
+            .take_while(|(i, c)| c.is_ascii_digit() || (*i == 0 && *c == '-'))
+            .map(|(_, c)| c)
+            .collect();
+        digits.parse::<i64>().unwrap_or(0)
+    };
+    let answer = match operator {
+        "=" | "==" => left == right,
+        "!=" => left != right,
+        "<" => left < right,
+        "<=" => left <= right,
+        ">" => left > right,
+        ">=" => left >= right,
+        "-eq" => number(left).cmp(&number(right)) == Equal,
+        "-ne" => number(left).cmp(&number(right)) != Equal,
+        "-lt" => number(left).cmp(&number(right)) == Less,
+        "-le" => number(left).cmp(&number(right)) != Greater,
+        "-gt" => number(left).cmp(&number(right)) == Greater,
+        "-ge" => number(left).cmp(&number(right)) != Less,
+        "-nt" | "-ot" | "-pgt" | "-plt" => return Some(None),
+        _ => return None,
+    };
+    Some(is_known.then_some(answer))
+}
