@@ -43,7 +43,8 @@ fn booted(system: &System) -> Option<&str> {
 
 /// Whether a package is that of a kernel release: `linux-image-6.1.0-50-amd64` of `6.1.0-50-amd64`.
 fn is_of_release(package: &Package, release: &str) -> bool {
-    package.name.strip_suffix(release).is_some_and(|kind| kind.ends_with('-'))
+    let name = package.name.strip_suffix("-unsigned").unwrap_or(&package.name);
+    name.strip_suffix(release).is_some_and(|kind| kind.ends_with('-'))
 }
 
 /// Slots with several kernels of which nothing says which boots, though there is a boot loader.

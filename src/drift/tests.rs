@@ -94,6 +94,58 @@ fn a_kernel_of_another_name_is_the_same_package() {
 }
 
 #[test]
+fn of_several_kernels_that_which_boots_is_compared() {
+    let kernels = changelog(
+        "linux",
+        "6.1.192-1 | bookworm-security | 2026-11-14 | CVE-2026-9
+         6.1.180-1 | bookworm-security | 2026-08-03 | CVE-2026-8
+         6.1.176-1 | bookworm-security | 2026-07-02 | CVE-2026-7",
+    );
+    let production = "linux-image-6.1.0-56-amd64 6.1.192-1 linux";
+    let production = system("debian/12/amd64", &[production], &[kernels]);
+    let baseline = baseline(AS_OF, &production);
+    let mut image = system(
+        "debian/12/amd64",
+        &[
+            "linux-image-6.1.0-50-amd64 6.1.176-1 linux",
+            "linux-image-6.1.0-53-amd64 6.1.180-1 linux",
+            "linux-headers-6.1.0-50-amd64 6.1.176-1 linux",
+            "linux-headers-6.1.0-56-amd64 6.1.192-1 linux",
+        ],
+        &[],
+    );
+    let boot = |version: Option<&str>, unknown: Option<&str>| crate::model::Boot {
+        loader: crate::model::BootLoader::Grub,
+        config: "boot/grub/grub.cfg".into(),
+        title: None,
+        kernel: None,
+        version: version.map(str::to_owned),
+        unknown: unknown.map(str::to_owned),
+    };
+    let newest =
+        "behind linux-image-6.1.0-53-amd64 6.1.180-1 -> 6.1.192-1 10 | 6.1.192-1 2026-11-14 [CVE-2026-9]";
+    let older = "behind linux-image-6.1.0-50-amd64 6.1.176-1 -> 6.1.192-1 113 | \
+                 6.1.192-1 2026-11-14 [CVE-2026-9], 6.1.180-1 2026-08-03 [CVE-2026-8]";
+    let headers = "only_in_image linux-headers-6.1.0-56-amd64 6.1.192-1 -> - - | ";
+    for (boots, want, latent, doubts) in [
+        (None, newest, &[][..], 0),
+        (Some(boot(Some("6.1.0-53-amd64"), None)), newest, &[], 0),
+        (Some(boot(Some("6.1.0-50-amd64"), None)), older, &["6.1.180-1"], 0),
+        // A kernel of another slot, or of no package.
+        (Some(boot(Some("6.6.6"), None)), newest, &[], 0),
+        (Some(boot(None, Some("it has no menu"))), newest, &[], 1),
+        (Some(boot(None, None)), newest, &[], 1),
+    ] {
+        image.boot = boots;
+        let drift = compare(&image, &baseline);
+        assert_eq!(lines(&drift), [headers, want], "{:?}", image.boot);
+        let marked = drift.drift.iter().flat_map(|p| &p.missed).filter(|patch| patch.latent);
+        assert_eq!(marked.map(|patch| patch.version.as_str()).collect::<Vec<_>>(), latent);
+        assert_eq!(drift.boot_unknown.len(), doubts);
+    }
+}
+
+#[test]
 fn a_trimmed_history_gives_a_lower_bound() {
     let trimmed = changelog(
         "curl",
