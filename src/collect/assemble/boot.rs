@@ -243,6 +243,9 @@ fn systemd_default(
     if pattern.starts_with('@') {
         return Err(format!("its default is `{pattern}`, which is in a variable of the firmware"));
     }
+    if pattern.to_ascii_lowercase().starts_with("auto-") {
+        return Err(format!("its default is `{pattern}`, which it finds by itself"));
+    }
     bls::sort(&mut entries);
     let fits = |name: &str, end: &str| {
         loader_conf::fits(pattern, &format!("{name}{end}")) || loader_conf::fits(pattern, name)

@@ -123,27 +123,27 @@ enum Certain {
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
-    Entry(Vec<Command>),
-    Submenu(Vec<Command>),
+enum Kind<'a> {
+    Entry(&'a [Command]),
+    Submenu(&'a [Command]),
     Bls { kernel: String, version: Option<String> },
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct Entry<'a> {
     title: String,
     id: Option<String>,
     certain: Certain,
-    kind: Kind,
+    kind: Kind<'a>,
 }
 
 #[derive(Clone, Default)]
-struct State {
+struct State<'a> {
     variables: BTreeMap<String, String>,
     /// Variables that were not set may be so by an environment that is not known.
     any_may_be_set: bool,
-    functions: BTreeMap<String, Vec<Command>>,
-    menu: Vec<Entry>,
+    functions: BTreeMap<String, &'a [Command]>,
+    menu: Vec<Entry<'a>>,
     /// What was loaded last, outside of an entry or within the one that is followed.
     kernel: Option<String>,
     is_hypervisor: bool,
@@ -163,20 +163,31 @@ struct Run<'a> {
     files: &'a dyn Files,
     limits: &'a Limits,
     steps: u64,
-    state: State,
+    state: State<'a>,
 }
 
-impl Run<'_> {
-    fn list(&mut self, commands: &[Command], certain: Certain, depth: u64) -> Result<()> {
+impl<'a> Run<'a> {
+    /// Counts work as commands, so that none is for nothing.
+    fn charge(&mut self, work: usize) -> Result<()> {
+        let work = size_of_len(work).saturating_add(15).checked_div(16).unwrap_or_default();
+        self.steps = self.limits.boot_steps.check(self.steps.saturating_add(work))?;
+        Ok(())
+    }
+
+    fn list(&mut self, commands: &'a [Command], certain: Certain, depth: u64) -> Result<()> {
         self.limits.boot_depth.check(depth)?;
         for command in commands {
             if self.state.is_over {
                 return Ok(());
             }
-            self.steps = self.limits.boot_steps.check(self.steps.saturating_add(1))?;
+            self.charge(16)?;
             match command {
                 Command::Simple { words, block } => {
-                    let words: Vec<String> = words.iter().flat_map(|word| self.expand(word)).collect();
+                    let mut expanded = Vec::new();
+                    for word in words {
+                        expanded.extend(self.expand(word)?);
+                    }
+                    let words = expanded;
                     self.simple(&words, block.as_deref(), certain, depth)?;
                 }
                 Command::If { arms, otherwise } => self.condition(arms, otherwise, certain, depth)?,
@@ -187,7 +198,7 @@ impl Run<'_> {
                     self.perhaps(&[body], "how often a loop runs", depth)?;
                 }
                 Command::Function { name, body } => {
-                    self.state.functions.insert(name.clone(), body.clone());
+                    self.state.functions.insert(name.clone(), body);
                 }
             }
         }
@@ -196,8 +207,8 @@ impl Run<'_> {
 
     fn condition(
         &mut self,
-        arms: &[(Vec<Command>, Vec<Command>)],
-        otherwise: &[Command],
+        arms: &'a [(Vec<Command>, Vec<Command>)],
+        otherwise: &'a [Command],
         certain: Certain,
         depth: u64,
     ) -> Result<()> {
@@ -209,7 +220,7 @@ impl Run<'_> {
                 Some(false) => {}
                 None => {
                     let rest = arms.get(index..).unwrap_or_default();
-                    let mut ways: Vec<&[Command]> = rest.iter().map(|(_, then)| then.as_slice()).collect();
+                    let mut ways: Vec<&'a [Command]> = rest.iter().map(|(_, then)| then.as_slice()).collect();
                     ways.push(otherwise);
                     return self.perhaps(&ways, &told(condition), depth);
                 }
@@ -220,11 +231,14 @@ impl Run<'_> {
     }
 
     /// Follows several ways, of which one is gone (or, if it is one alone, gone or not).
-    fn perhaps(&mut self, ways: &[&[Command]], because: &str, depth: u64) -> Result<()> {
+    fn perhaps(&mut self, ways: &[&'a [Command]], because: &str, depth: u64) -> Result<()> {
+        let mut menu = std::mem::take(&mut self.state.menu);
+        let size = self.state.variables.values().map(String::len).sum::<usize>();
+        let size = size.saturating_add(self.state.variables.len().saturating_add(self.state.functions.len()));
         let before = self.state.clone();
-        let mut ends: Vec<State> = Vec::new();
-        let mut menu = before.menu.clone();
+        let mut ends: Vec<State<'a>> = Vec::new();
         for way in ways {
+            self.charge(size)?;
             self.state = State { menu: std::mem::take(&mut menu), ..before.clone() };
             self.list(way, Certain::No, depth.saturating_add(1))?;
             menu = std::mem::take(&mut self.state.menu);
@@ -239,7 +253,7 @@ impl Run<'_> {
     }
 
     /// A word with its variables put in: one that is not quoted and empty is none, one with blanks is several.
-    fn expand(&self, word: &Word) -> Vec<String> {
+    fn expand(&mut self, word: &Word) -> Result<Vec<String>> {
         let mut words = vec![String::new()];
         let mut is_there = word.is_quoted;
         for piece in &word.pieces {
@@ -247,6 +261,7 @@ impl Run<'_> {
                 Piece::Text(text) => (text.clone(), false),
                 Piece::Variable { name, is_quoted } => (self.value(name), !is_quoted),
             };
+            self.charge(value.len())?;
             is_there |= !value.is_empty();
             if !splits {
                 if let Some(last) = words.last_mut() {
@@ -263,7 +278,7 @@ impl Run<'_> {
         if !word.is_quoted {
             words.retain(|word| !word.is_empty());
         }
-        if is_there { words } else { Vec::new() }
+        Ok(if is_there { words } else { Vec::new() })
     }
 
     fn value(&self, name: &str) -> String {
@@ -286,7 +301,7 @@ impl Run<'_> {
     fn simple(
         &mut self,
         words: &[String],
-        block: Option<&[Command]>,
+        block: Option<&'a [Command]>,
         certain: Certain,
         depth: u64,
     ) -> Result<()> {
@@ -295,14 +310,17 @@ impl Run<'_> {
             self.set(variable, value);
             return Ok(());
         }
-        if let Some(body) = self.state.functions.get(name.as_str()).cloned() {
-            return self.list(&body, certain, depth.saturating_add(1));
+        if let Some(body) = self.state.functions.get(name.as_str()).copied() {
+            return self.list(body, certain, depth.saturating_add(1));
         }
         let mut status = None;
         match name.as_str() {
             "!" => {
-                self.simple(arguments, block, certain, depth)?;
-                status = self.state.status.map(|status| !status);
+                let rest = arguments.iter().position(|word| word != "!").unwrap_or(arguments.len());
+                let (_, command) = arguments.split_at_checked(rest).unwrap_or_default();
+                self.simple(command, block, certain, depth)?;
+                let is_odd = rest.checked_rem(2) == Some(0);
+                status = self.state.status.map(|status| status != is_odd);
             }
             "true" => status = Some(true),
             "false" => status = Some(false),
@@ -319,7 +337,7 @@ impl Run<'_> {
                 }
                 status = Some(true);
             }
-            "load_env" => self.load_env(arguments),
+            "load_env" => self.load_env(arguments)?,
             "menuentry" | "submenu" => {
                 self.entry(name == "submenu", arguments, block, certain)?;
                 status = Some(true);
@@ -410,7 +428,7 @@ impl Run<'_> {
         self.state.lost.get_or_insert_with(|| why.to_owned());
     }
 
-    fn load_env(&mut self, arguments: &[String]) {
+    fn load_env(&mut self, arguments: &[String]) -> Result<()> {
         let mut file = None;
         let mut names: Vec<&String> = Vec::new();
         let mut words = arguments.iter();
@@ -427,11 +445,12 @@ impl Run<'_> {
         let path = file.unwrap_or_else(|| format!("{}/grubenv", self.value("prefix")));
         let path = without_device(&path);
         if self.files.exists(path) == Some(false) {
-            return;
+            return Ok(());
         }
         match self.files.environment(path) {
             Some(variables) if !path.contains(UNKNOWN) => {
                 for (name, value) in variables {
+                    self.charge(name.len().saturating_add(value.len()))?;
                     if names.is_empty() || names.contains(&name) {
                         self.state.variables.insert(name.clone(), value.clone());
                     }
@@ -447,9 +466,9 @@ impl Run<'_> {
                         *value = UNKNOWN.to_string();
                     }
                 }
-                self.state
-                    .because
-                    .get_or_insert_with(|| format!("an environment block that is not known (`{path}`)"));
+                self.state.because.get_or_insert_with(|| {
+                    format!("an environment block that is not known (`{}`)", short(path))
+                });
             }
             _ => {
                 for name in names {
@@ -457,13 +476,14 @@ impl Run<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     fn entry(
         &mut self,
         is_submenu: bool,
         arguments: &[String],
-        block: Option<&[Command]>,
+        block: Option<&'a [Command]>,
         certain: Certain,
     ) -> Result<()> {
         let (mut title, mut id) = (None, None);
@@ -482,13 +502,13 @@ impl Run<'_> {
                 }
             }
         }
-        let body = block.unwrap_or_default().to_vec();
+        let body = block.unwrap_or_default();
         let kind = if is_submenu { Kind::Submenu(body) } else { Kind::Entry(body) };
         // Without an id, the title is it.
         self.push(Entry { title: title.unwrap_or_default(), id, certain, kind })
     }
 
-    fn push(&mut self, entry: Entry) -> Result<()> {
+    fn push(&mut self, entry: Entry<'a>) -> Result<()> {
         self.limits.boot_entries.check(size_of_len(self.state.menu.len()).saturating_add(1))?;
         self.state.menu.push(entry);
         Ok(())
@@ -496,11 +516,12 @@ impl Run<'_> {
 
     fn blscfg(&mut self, arguments: &[String], certain: Certain) -> Result<()> {
         if !arguments.is_empty() {
-            self.lose(&format!("it says `blscfg {}`", arguments.join(" ")));
+            self.lose(&format!("it says `blscfg {}`", short(&arguments.join(" "))));
             return Ok(());
         }
         match self.files.bls_entries() {
             Ok(entries) => {
+                self.charge(entries.len().saturating_mul(16))?;
                 for entry in entries {
                     let BlsMenuEntry { title, id, kernel, version } = entry;
                     let kind = Kind::Bls { kernel, version };
@@ -520,7 +541,7 @@ impl Run<'_> {
         }
         let found = if path.contains(UNKNOWN) { None } else { self.files.script(&path) };
         let Some((script, directory)) = found else {
-            self.lose(&format!("it goes on in a file that is not known (`{path}`)"));
+            self.lose(&format!("it goes on in a file that is not known (`{}`)", short(&path)));
             return Ok(());
         };
         let is_own_menu = matches!(name, "configfile" | "normal");
@@ -529,7 +550,6 @@ impl Run<'_> {
             self.state.variables.insert("config_directory".to_owned(), directory);
             self.state.menu.clear();
         }
-        let script = script.clone();
         self.list(&script.commands, certain, depth.saturating_add(1))?;
         self.state.is_over = is_own_menu;
         Ok(())
@@ -551,9 +571,7 @@ impl Run<'_> {
 
     /// The default of the menu as it is, below these titles.
     fn default(&mut self, depth: u64, above: String) -> Result<std::result::Result<Default, String>> {
-        if let Err(error) = self.limits.boot_depth.check(depth) {
-            return Err(error);
-        }
+        self.limits.boot_depth.check(depth)?;
         if let Some(why) = &self.state.lost {
             return Ok(Err(why.clone()));
         }
@@ -588,29 +606,31 @@ impl Run<'_> {
                 self.state.menu.clear();
                 self.state.variables.insert("default".to_owned(), rest);
                 self.state.is_over = false;
-                self.list(&body, Certain::Yes, 1)?;
+                self.list(body, Certain::Yes, 1)?;
                 return self.default(depth.saturating_add(1), title);
             }
             Kind::Entry(body) => body,
         };
         (self.state.kernel, self.state.other, self.state.is_over) = (None, None, false);
-        self.list(&body, Certain::Yes, 1)?;
+        self.list(body, Certain::Yes, 1)?;
         Ok(match (self.state.lost.take(), self.state.kernel.take(), self.state.other.take()) {
             (Some(why), _, _) => Err(why),
             (None, Some(kernel), _) if !kernel.contains(UNKNOWN) => {
                 Ok(Default { title, id: entry.id, kernel, version: None })
             }
-            (None, Some(_), _) => Err(format!("which kernel its default `{title}` loads is not known")),
-            (None, None, Some(other)) => {
-                Err(format!("its default `{title}` starts no Linux of its own ({other})"))
+            (None, Some(_), _) => {
+                Err(format!("which kernel its default `{}` loads is not known", short(&title)))
             }
-            (None, None, None) => Err(format!("its default `{title}` loads no kernel")),
+            (None, None, Some(other)) => {
+                Err(format!("its default `{}` starts no Linux of its own ({other})", short(&title)))
+            }
+            (None, None, None) => Err(format!("its default `{}` loads no kernel", short(&title))),
         })
     }
 }
 
 /// The state after several ways.
-fn joined(before: State, ends: &[State], because: &str) -> State {
+fn joined<'a>(before: State<'a>, ends: &[State<'a>], because: &str) -> State<'a> {
     let mut state = State { status: None, ..before };
     let Some(first) = ends.first() else { return state };
     let names: std::collections::BTreeSet<&String> =
@@ -646,20 +666,36 @@ fn joined(before: State, ends: &[State], because: &str) -> State {
     state
 }
 
-/// A condition, for people.
+/// A condition, for people; its start, if it is long.
 fn told(condition: &[Command]) -> String {
     let words = condition.iter().filter_map(|command| match command {
         Command::Simple { words, .. } => Some(words),
         _ => None,
     });
-    let piece = |piece: &Piece| match piece {
-        Piece::Text(text) => text.clone(),
-        Piece::Variable { name, .. } => format!("${{{name}}}"),
-    };
-    let text: Vec<String> =
-        words.flatten().map(|word| word.pieces.iter().map(piece).collect::<String>()).collect();
-    let text: String = text.join(" ").chars().take(100).collect();
-    format!("`{text}`")
+    let mut text = String::new();
+    for word in words.flatten().take(20) {
+        for piece in word.pieces.iter().take(20) {
+            match piece {
+                Piece::Text(own) => text.extend(own.chars().take(100)),
+                Piece::Variable { name, .. } => {
+                    text.extend(
+                        ["${"].into_iter().flat_map(str::chars).chain(name.chars().take(100)).chain(['}']),
+                    );
+                }
+            }
+        }
+        text.push(' ');
+    }
+    format!("`{}`", short(text.trim_end()))
+}
+
+/// At most a hundred characters of a text.
+fn short(text: &str) -> String {
+    let mut shown: String = text.chars().take(100).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// `name=value`, if the word is one.
@@ -696,9 +732,9 @@ fn split_default(text: &str) -> (String, String) {
 }
 
 /// The entry that a part of a default chooses; none of an empty menu.
-fn chosen<'m>(menu: &'m [Entry], wanted: &str) -> std::result::Result<Option<&'m Entry>, String> {
+fn chosen<'m, 'a>(menu: &'m [Entry<'a>], wanted: &str) -> std::result::Result<Option<&'m Entry<'a>>, String> {
     let by_name = menu.iter().position(|entry| entry.title == wanted || entry.id.as_deref() == Some(wanted));
-    let may_be_named = |entry: &Entry| {
+    let may_be_named = |entry: &Entry<'_>| {
         entry.title.contains(UNKNOWN) || entry.id.as_deref().is_some_and(|id| id.contains(UNKNOWN))
     };
     // GRUB takes what starts with a digit for a number, unless it has the patch with which ids start with one.
@@ -712,14 +748,17 @@ fn chosen<'m>(menu: &'m [Entry], wanted: &str) -> std::result::Result<Option<&'m
             let is_sure = menu.iter().take(index).all(|before| !may_be_named(before));
             return match entry.filter(|entry| is_sure && entry.certain == Certain::Yes) {
                 Some(entry) => Ok(Some(entry)),
-                None => Err(format!("whether its menu has the default `{wanted}` is not known")),
+                None => Err(format!("whether its menu has the default `{}` is not known", short(wanted))),
             };
         }
         (_, None) if menu.iter().any(may_be_named) => {
-            return Err(format!("whether its menu has the default `{wanted}` is not known"));
+            return Err(format!("whether its menu has the default `{}` is not known", short(wanted)));
         }
         (Some(_), None) => {
-            return Err(format!("its default `{wanted}` is no entry of its menu, and starts with a number"));
+            return Err(format!(
+                "its default `{}` is no entry of its menu, and starts with a number",
+                short(wanted)
+            ));
         }
         (None, None) => 0,
     };
@@ -1147,6 +1186,26 @@ fi
             kernel(&format!("if {deep}; then true; fi\nmenuentry a {{ linux /a }}"), &Beside::default()),
             "/a"
         );
+        // What grows by doubling, runs long, or nests without end passes a limit.
+        for bomb in [
+            format!("a=xxxxxxxx\n{}", "a=$a$a$a$a\n".repeat(60)),
+            format!("a=xxxxxxxx\n{}", "a=$a$a\n".repeat(10) + &"b=$a$a$a$a$a$a$a$a$a$a$a$a\n".repeat(10_000)),
+            format!(
+                "{}{}",
+                (0..20_000).map(|i| format!("v{i}=1\n")).collect::<String>(),
+                "if x; then y; fi\n".repeat(10_000)
+            ),
+            (0..30)
+                .map(|i| format!("function f{i} {{ f{} ; f{} ; f{} }}\n", i + 1, i + 1, i + 1))
+                .collect::<String>()
+                + "f0\n",
+        ] {
+            let script = decode(bomb.as_bytes(), &limits).unwrap();
+            assert!(default(&script, "", &Beside::default(), &limits).is_err());
+        }
+        let negated =
+            format!("if {} true; then set default=1; fi\nmenuentry a {{ linux /a }}", "! ".repeat(100_000));
+        assert_eq!(kernel(&negated, &Beside::default()), "/a");
         let bytes = SUBMENU.as_bytes();
         for at in (0..bytes.len()).step_by(7) {
             for broken in [bytes[..at].to_vec(), {
