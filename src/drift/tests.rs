@@ -126,7 +126,7 @@ fn of_several_kernels_that_which_boots_is_compared() {
         "behind linux-image-6.1.0-53-amd64 6.1.180-1 -> 6.1.192-1 10 | 6.1.192-1 2026-11-14 [CVE-2026-9]";
     let older = "behind linux-image-6.1.0-50-amd64 6.1.176-1 -> 6.1.192-1 113 | \
                  6.1.192-1 2026-11-14 [CVE-2026-9], 6.1.180-1 2026-08-03 [CVE-2026-8]";
-    let headers = "only_in_image linux-headers-6.1.0-56-amd64 6.1.192-1 -> - - | ";
+    // Headers do not run: the newest are at the baseline, whatever boots.
     for (boots, want, latent, doubts) in [
         (None, newest, &[][..], 0),
         (Some(boot(Some("6.1.0-53-amd64"), None)), newest, &[], 0),
@@ -138,7 +138,7 @@ fn of_several_kernels_that_which_boots_is_compared() {
     ] {
         image.boot = boots;
         let drift = compare(&image, &baseline);
-        assert_eq!(lines(&drift), [headers, want], "{:?}", image.boot);
+        assert_eq!(lines(&drift), [want], "{:?}", image.boot);
         let marked = drift.drift.iter().flat_map(|p| &p.missed).filter(|patch| patch.latent);
         assert_eq!(marked.map(|patch| patch.version.as_str()).collect::<Vec<_>>(), latent);
         assert_eq!(drift.boot_unknown.len(), doubts);
