@@ -9,7 +9,7 @@
 //! named.
 
 use super::probe::peek;
-use crate::bytes::{ReadAt, array_at, be_u32, le_u32, le_u64};
+use crate::bytes::{ReadAt, array_at, be_u32, le_u32, le_u64, sum_holds};
 use crate::error::Result;
 
 const MAGIC: u32 = 0xa92b_4efc;
@@ -59,7 +59,7 @@ fn version_1(block: &[u8; 1024], version: &'static str, at: u64) -> Option<Membe
         sum = sum.saturating_add(if index == 54 { 0 } else { u64::from(u32::from_le_bytes(word)) });
     }
     let folded = (sum & 0xffff_ffff).saturating_add(sum >> 32) & 0xffff_ffff;
-    if folded != u64::from(le_u32(block, 216)) {
+    if !sum_holds(u64::from(le_u32(block, 216)), folded) {
         return None;
     }
     let size = le_u64(block, 80).min(le_u64(block, 136)).saturating_mul(512);

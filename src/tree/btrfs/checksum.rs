@@ -14,6 +14,7 @@ use blake2::digest::consts::U32;
 use sha2::{Digest as _, Sha256};
 use twox_hash::XxHash64;
 
+use crate::bytes::sum_holds;
 use crate::tree::crc32c::crc32c;
 
 /// Which checksum a file system has.
@@ -48,11 +49,12 @@ impl Checksum {
 
     /// Whether the first bytes of `stored` are the sum of `bytes`; not if there are too few.
     pub(super) fn matches(self, bytes: &[u8], stored: &[u8]) -> bool {
+        let holds = |sum: &[u8]| stored.get(..sum.len()).is_some_and(|stored| sum_holds(stored, sum));
         match self {
-            Checksum::Crc32c => stored.starts_with(&(!crc32c(!0, bytes)).to_le_bytes()),
-            Checksum::XxHash64 => stored.starts_with(&XxHash64::oneshot(0, bytes).to_le_bytes()),
-            Checksum::Sha256 => stored.starts_with(&Sha256::digest(bytes)),
-            Checksum::Blake2b => stored.starts_with(&Blake2b::<U32>::digest(bytes)),
+            Checksum::Crc32c => holds(&(!crc32c(!0, bytes)).to_le_bytes()),
+            Checksum::XxHash64 => holds(&XxHash64::oneshot(0, bytes).to_le_bytes()),
+            Checksum::Sha256 => holds(&Sha256::digest(bytes)),
+            Checksum::Blake2b => holds(&Blake2b::<U32>::digest(bytes)),
         }
     }
 }

@@ -12,7 +12,7 @@
 //! | 96 | first cluster of the root directory | | 510 | `55 aa` |
 
 use super::FORMAT;
-use crate::bytes::ReadAt as _;
+use crate::bytes::{ReadAt as _, sum_holds};
 use crate::error::{Error, Result};
 use crate::tree::CachedReader;
 use crate::tree::fields::{Fields, len};
@@ -129,7 +129,7 @@ fn check_sum(reader: &CachedReader, sector_log: u8) -> Result<()> {
     let mut stored = vec![0; len(sector_bytes)];
     reader.read_exact_at(at, &mut stored)?;
     let (stored, _) = stored.as_chunks::<4>();
-    match stored.iter().map(|bytes| u32::from_le_bytes(*bytes)).find(|stored| *stored != sum) {
+    match stored.iter().map(|bytes| u32::from_le_bytes(*bytes)).find(|stored| !sum_holds(*stored, sum)) {
         None => Ok(()),
         Some(stored) => Err(Error::malformed(
             FORMAT,
