@@ -123,18 +123,36 @@ struct Lister {
     has_inodes: bool,
     /// What it lists beside what the file system shows, for people; told by [`is_own`].
     note: Option<&'static str>,
+    /// The name that Linux shows for a path as it is stored.
+    shown_as: fn(&str) -> String,
+    /// Why it is not read.
+    unread: Option<&'static str>,
 }
+
+/// A kind whose names Linux shows as they are stored.
+const STORED: Lister =
+    Lister { name: "", has_inodes: false, note: None, shown_as: str::to_owned, unread: None };
 
 /// All kinds with lists: a tree that is read is compared as soon as `tree::open` knows its kind.
 const LISTERS: &[Lister] = &[
-    Lister { name: "ext2", has_inodes: true, note: None },
-    Lister { name: "ext3", has_inodes: true, note: None },
-    Lister { name: "ext4", has_inodes: true, note: None },
-    Lister { name: "xfs", has_inodes: true, note: None },
-    Lister { name: "iso9660", has_inodes: false, note: None },
-    Lister { name: "fat32", has_inodes: false, note: None },
-    Lister { name: "exfat", has_inodes: false, note: None },
-    Lister { name: "ntfs", has_inodes: false, note: Some("metadata files and streams are not compared") },
+    Lister { name: "ext2", has_inodes: true, ..STORED },
+    Lister { name: "ext3", has_inodes: true, ..STORED },
+    Lister { name: "ext4", has_inodes: true, ..STORED },
+    Lister { name: "xfs", has_inodes: true, ..STORED },
+    Lister {
+        name: "iso9660",
+        note: Some("names without extensions, which Linux shows in small letters"),
+        shown_as: str::to_lowercase,
+        ..STORED
+    },
+    Lister { name: "fat32", ..STORED },
+    Lister { name: "exfat", ..STORED },
+    Lister {
+        name: "ntfs",
+        note: Some("metadata files and streams are not compared"),
+        unread: Some("by design, for no Linux has its root on it"),
+        ..STORED
+    },
 ];
 
 /// Names that the Sleuth Kit makes up, and files that hold the file system itself.
@@ -168,6 +186,7 @@ fn listed(list: &str) -> Failable<Vec<Listed>> {
             let kind = kind.chars().next().unwrap_or('-');
             let inode = if last.lister.is_some_and(|lister| lister.has_inodes) { inode } else { "-" };
             let size = if kind == 'd' { "-" } else { size };
+            let path = last.lister.map_or_else(|| path.to_owned(), |lister| (lister.shown_as)(path));
             last.files.insert(format!("{kind} {inode} {path} {size}"));
         }
     }
@@ -250,7 +269,10 @@ pub(crate) fn trees(root: &Path) -> Failable<Outcome> {
             let (failure, told) = match volume {
                 None => (Some(format!("no volume begins at byte {}", list.offset)), None),
                 Some(volume) => match open_tree(volume) {
-                    Err(error) => (Some(error.to_string()), None),
+                    Err(error) => {
+                        let why = list.lister.and_then(|lister| lister.unread);
+                        (Some(why.map_or_else(|| error.to_string(), |why| format!("{error}; {why}"))), None)
+                    }
                     Ok(tree) => compared(&*tree, &list),
                 },
             };
@@ -330,6 +352,95 @@ const DAMAGED: &[(&str, Damage)] = &[
         "btrfs-progs/convert-tests/020-refuse-needs-recovery/ext4.raw.xz",
         Damage::Harmless(1, "an ext4 whose journal is replayed in memory"),
     ),
+    (
+        "btrfs-progs/fsck-tests/014-no-extent-info/no_extent.raw.xz",
+        Damage::Harmless(100, "only the extent tree lacks an item, which says what is free"),
+    ),
+    (
+        "btrfs-progs/fsck-tests/020-extent-ref-cases/block_group_item_false_alert.raw.xz",
+        Damage::Harmless(51, "nothing is wrong, says btrfs-check"),
+    ),
+    (
+        "btrfs-progs/fsck-tests/022-qgroup-rescan-halfway/qgroup_rescan_halfway.raw.xz",
+        Damage::Harmless(128, "nothing is wrong: quotas are half counted"),
+    ),
+    (
+        "btrfs-progs/fsck-tests/027-bad-extent-inline-ref-type/bad-extent-inline-ref-type.raw.xz",
+        Damage::Harmless(0, "only the extent tree is damaged, which says what is free"),
+    ),
+    (
+        "btrfs-progs/fsck-tests/028-unaligned-super-dev-sizes/dev_and_super_mismatch_unaligned.raw.xz",
+        Damage::Harmless(0, "only the sums of device sizes differ, by less than a block"),
+    ),
+    (
+        "btrfs-progs/fsck-tests/042-half-dropped-inode/default.raw.xz",
+        Damage::Harmless(1, "an inode that lost its name is half dropped, and nowhere in the tree"),
+    ),
+    (
+        "btrfs-progs/fsck-tests/055-super-num-devs-mismatch/default.raw.xz",
+        Damage::Harmless(
+            0,
+            "the superblock counts eight devices, and there is one item of a device: the kernel mends the count",
+        ),
+    ),
+    ("btrfs-progs/fuzz-tests/images/bad-superblock-2.raw.xz", Damage::Told("btrfs superblock: checksum")),
+    ("btrfs-progs/fuzz-tests/images/bad-superblock-3.raw.xz", Damage::Told("btrfs superblock: checksum")),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-104141-fsck-exception.raw.xz",
+        Damage::Told("cut off in its superblock"),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-153641-unaligned-tree-block-bytenr.raw.xz",
+        Damage::Told("btrfs block: key"),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-154961-heap-overflow-chunk-items.raw.xz",
+        Damage::Harmless(
+            0,
+            "a chunk item in the root tree is passed over, as btrfs-check does; the file tree is empty",
+        ),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-155151-bad-block-group-offset.raw.xz",
+        Damage::Harmless(0, "only the extent tree is damaged, which says what is free"),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-155181-unaligned-extent-item.raw.xz",
+        Damage::Harmless(0, "only the extent tree is damaged, which says what is free"),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-155201-wrong-chunk-item-in-root-tree.raw.xz",
+        Damage::Harmless(
+            0,
+            "a chunk item in the root tree is passed over, as btrfs-check does; the file tree is empty",
+        ),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-155621-bad-block-group-offset.raw.xz",
+        Damage::Harmless(0, "only the extent tree is damaged, which says what is free"),
+    ),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-156471-ubsan-trigger-crc32c-unaligned.raw.xz",
+        Damage::Told("btrfs block: fsid"),
+    ),
+    ("btrfs-progs/fuzz-tests/images/bko-156741.raw.xz", Damage::Told("btrfs root item: root_dirid")),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-156811-bad-parent-ref-qgroup-verify.raw.xz",
+        Damage::Told("btrfs block: level"),
+    ),
+    ("btrfs-progs/fuzz-tests/images/bko-161821.raw.xz", Damage::Told("btrfs block: level")),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-166361-blocksize-zero.raw.xz",
+        Damage::Told("btrfs root item: root_dirid"),
+    ),
+    ("btrfs-progs/fuzz-tests/images/bko-167781.raw.xz", Damage::Told("btrfs block: level")),
+    ("btrfs-progs/fuzz-tests/images/bko-167921.raw.xz", Damage::Told("btrfs directory item: name_len")),
+    (
+        "btrfs-progs/fuzz-tests/images/bko-169301-1-blocksize-zero.raw.xz",
+        Damage::Told("btrfs root item: root_dirid"),
+    ),
+    ("btrfs-progs/fuzz-tests/images/bko-169301-2-blocksize-zero.raw.xz", Damage::Told("btrfs block: level")),
+    ("btrfs-progs/fuzz-tests/images/bko-172811.raw.xz", Damage::Told("btrfs root item: root_dirid")),
 ];
 
 /// Takes all files whole, and keeps gaps.
