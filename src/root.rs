@@ -7,7 +7,7 @@
 //!
 //! | a system's root is | found by |
 //! |---|---|
-//! | a volume's root directory, or a btrfs subvolume's | its marks ([`MARKS`]) or its fstab |
+//! | a volume's root directory, or a btrfs subvolume's | what marks a system, or its fstab |
 //! | an ostree or bootc deployment | `ostree/deploy/OS/deploy/CHECKSUM.SERIAL` on a volume |
 //! | a root with /usr elsewhere | a volume that holds what belongs below /usr; one system for each (A and B) |
 //! | a file of a live medium | [`nested`] |

@@ -180,9 +180,8 @@ impl Btrfs {
     }
 
     fn names(&self, node: NodeId, each: &mut dyn FnMut(DirEntry<'_>) -> Result<()>) -> Result<()> {
-        let (space, inode) = self.directory(node)?;
-        let size_bytes = inode.meta.size_bytes;
-        directory::names(&space, node.number, size_bytes, &self.limits, &mut |entry| {
+        let (space, _) = self.directory(node)?;
+        directory::names(&space, node.number, &self.limits, &mut |entry| {
             each(DirEntry { name: entry.name, node: self.named(node, entry.name, entry.key)? })
         })
     }

@@ -239,7 +239,9 @@ impl FileTree for Exfat {
         let wanted = self.upcase.up(name.encode_utf16());
         let mut found = None;
         let read = self.files(directory, &mut |file| {
-            if file.name.len() != wanted.len() || self.upcase.up(file.name.iter().copied()) != wanted {
+            let end = file.name.iter().rposition(|unit| *unit != u16::from(b'.'));
+            let own = file.name.get(..end.map_or(0, |last| last.saturating_add(1))).unwrap_or_default();
+            if own.len() != wanted.len() || self.upcase.up(own.iter().copied()) != wanted {
                 return Ok(ControlFlow::Continue(()));
             }
             found = Some(self.node(directory, file));

@@ -232,7 +232,8 @@ impl FileTree for Fat {
         let mut found = None;
         let read = self.records(directory, &mut |record| {
             let is_it = !record.entry.is_label()
-                && (is_same(&record.name, name) || is_same(&names::short(&record.entry), name));
+                && (is_same(without_last_dots(&record.name), name)
+                    || is_same(without_last_dots(&names::short(&record.entry)), name));
             if !is_it {
                 return Ok(ControlFlow::Continue(()));
             }

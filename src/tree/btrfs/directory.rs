@@ -11,16 +11,17 @@
 //!
 //! The key is (directory, DIR_INDEX, number) with one entry, and (directory, DIR_ITEM, hash) with all entries of
 //! that hash: CRC-32C of the name, from ~1 on and not inverted. The directory's size is twice the length of all
-//! names. Names are shown by number; if some of these cannot be read, or the size says that there are others,
-//! those are shown that are left by hash.
+//! names. Names are shown by number, as the kernel lists them, and must be the same by hash, as the kernel opens
+//! them: if some cannot be read or both differ, that is an error, and those are shown that are left by hash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::{DIR_INDEX, DIR_ITEM, INODE_ITEM, Key, ROOT_ITEM, is_subvolume};
 use super::subvolume::Subvolume;
-use crate::bytes::size_of_len;
+use crate::bytes::{array_at, size_of_len};
 use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
+use crate::model::Sha256;
 use crate::tree::crc32c::crc32c;
 use crate::tree::fields::Fields;
 
@@ -75,14 +76,13 @@ pub(super) fn each_in(item: &Fields<'_>, each: Each<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Shows all entries of a directory of this size.
+/// Shows all entries of a directory.
 ///
 /// # Errors
 /// The first damage, after all that can be read was shown; at once the error of `each`.
 pub(super) fn names(
     subvolume: &Subvolume<'_>,
     directory: u64,
-    size_bytes: u64,
     limits: &Limits,
     each: Each<'_>,
 ) -> Result<()> {
@@ -90,7 +90,7 @@ pub(super) fn names(
     if let Some(changed) = changed {
         let before = Subvolume { changes: None, ..*subvolume };
         let mut is_stopped = false;
-        let shown = names(&before, directory, size_bytes, limits, &mut |entry| {
+        let shown = names(&before, directory, limits, &mut |entry| {
             let shown = if changed.contains_key(entry.name) { Ok(()) } else { each(entry) };
             shown.inspect_err(|_| is_stopped = true)
         });
@@ -101,12 +101,12 @@ pub(super) fn names(
         }
         return shown;
     }
-    let mut listing = Listing { each, limits, stopped: None, length: 0 };
+    let mut listing = Listing { each, limits, stopped: None, length: 0, digests: Vec::new() };
     let read = listing.by_number(subvolume, directory);
     if let Some(stopped) = listing.stopped.take() {
         return Err(stopped);
     }
-    if read.is_ok() && listing.length.saturating_mul(2) == size_bytes {
+    if read.is_ok() && listing.is_same_by_hash(subvolume, directory) {
         return Ok(());
     }
     let more = listing.left_by_hash(subvolume, directory);
@@ -120,11 +120,22 @@ struct Listing<'a, 'e> {
     stopped: Option<Error>,
     /// Of all names together.
     length: u64,
+    /// Of every entry that was shown.
+    digests: Vec<[u8; 16]>,
+}
+
+/// What tells an entry from all others: half of its SHA-256, which nobody can make two entries have.
+fn digest(entry: Entry<'_>) -> [u8; 16] {
+    let Key { object, kind, offset } = entry.key;
+    let head = [&object.to_le_bytes()[..], &[kind], &offset.to_le_bytes()].concat();
+    let sum = Sha256::of(&[&head[..], entry.name].concat());
+    array_at(&sum.0, 0)
 }
 
 impl Listing<'_, '_> {
     fn show(&mut self, entry: Entry<'_>) -> Result<()> {
         self.length = self.length.saturating_add(size_of_len(entry.name.len()));
+        self.digests.push(digest(entry));
         let shown = self.limits.directory_bytes.check(self.length).and_then(|_| (self.each)(entry));
         shown.inspect_err(|error| self.stopped = Some(error.clone()))
     }
@@ -138,29 +149,55 @@ impl Listing<'_, '_> {
         read.and(damage.map_or(Ok(()), Err))
     }
 
+    /// Whether what is found by hash is what was shown.
+    fn is_same_by_hash(&mut self, subvolume: &Subvolume<'_>, directory: u64) -> bool {
+        let mut by_hash = Vec::with_capacity(self.digests.len());
+        let read = scan(subvolume, directory, DIR_ITEM, &mut |item| {
+            each_in(item, &mut |entry| {
+                by_hash.push(digest(entry));
+                Ok(())
+            })
+        });
+        by_hash.sort_unstable();
+        self.digests.sort_unstable();
+        read.is_ok() && by_hash == self.digests
+    }
+
     /// What is found by hash and was not found by number: an error, because one of both is not right.
     fn left_by_hash(&mut self, subvolume: &Subvolume<'_>, directory: u64) -> Result<()> {
-        let mut shown: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut shown: BTreeMap<Vec<u8>, Key> = BTreeMap::new();
         // Its damage was told before.
         let _ = scan(subvolume, directory, DIR_INDEX, &mut |item| {
             let _ = each_in(item, &mut |entry| {
-                shown.insert(entry.name.to_vec());
+                shown.entry(entry.name.to_vec()).or_insert(entry.key);
                 Ok(())
             });
             Ok(())
         });
         let mut damage = None;
+        let mut by_hash = BTreeSet::new();
         let read = scan(subvolume, directory, DIR_ITEM, &mut |item| {
             let shown = each_in(item, &mut |entry| {
-                if !shown.insert(entry.name.to_vec()) {
-                    return Ok(());
+                let is_new = by_hash.insert(entry.name.to_vec());
+                let found = match shown.get(entry.name) {
+                    Some(key) if *key == entry.key => return Ok(()),
+                    Some(key) => {
+                        format!("{} is {} by hash and {key} by number", quoted(entry.name), entry.key)
+                    }
+                    None => format!("{} by hash only", quoted(entry.name)),
+                };
+                damage.get_or_insert(item.wrong("name", HEADER_BYTES, found, "the same by number"));
+                match shown.contains_key(entry.name) || !is_new {
+                    true => Ok(()),
+                    false => self.show(entry),
                 }
-                let found = format!("{} by hash only", quoted(entry.name));
-                damage.get_or_insert(item.wrong("name", HEADER_BYTES, found, "also by number"));
-                self.show(entry)
             });
             kept(shown, self.stopped.is_some(), &mut damage)
         });
+        if let Some(name) = shown.keys().find(|name| !by_hash.contains(*name)) {
+            let found = format!("{} by number only", quoted(name));
+            damage.get_or_insert(Error::malformed(FORMAT, "name", None, found, "the same by hash"));
+        }
         read.and(damage.map_or(Ok(()), Err))
     }
 }
