@@ -206,10 +206,13 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
             roots.push(own);
         }
         for subvolume in subvolumes {
-            if let Ok(node) = tree.subvolume(Subvolume::Id(subvolume.id))
-                && node != tree.root()
-            {
-                roots.push(Candidate { volume: index, node, subvolume: Some(subvolume) });
+            match tree.subvolume(Subvolume::Id(subvolume.id)) {
+                Ok(node) if node == tree.root() => {}
+                Ok(node) => roots.push(Candidate { volume: index, node, subvolume: Some(subvolume) }),
+                Err(error) => {
+                    let place = format!("{}: subvolume {}", volume.place, subvolume.path);
+                    found.gaps.push(Gap { place, reason: error.to_string(), required: true });
+                }
             }
         }
     }
@@ -270,7 +273,14 @@ fn consider(
     let mut first = plan();
     let fstab = first.fstab();
     let mounts_itself = fstab.as_ref().is_some_and(|fstab| first.mounts_itself(fstab, &candidate));
-    if !first.has_mark() && !mounts_itself {
+    let is_marked = first.has_mark().unwrap_or_else(|error| {
+        first.gap(&ImagePath::root(), error.to_string(), true);
+        false
+    });
+    if !is_marked && !mounts_itself {
+        // What cannot be read may be what says that this is a system.
+        let told = first.system.gaps.into_iter();
+        found.gaps.extend(told.map(|gap| Gap { place: format!("{place}: {}", gap.place), ..gap }));
         return None;
     }
     if let Some(subvolume) = candidate.subvolume.as_ref().filter(|_| !mounts_itself) {
@@ -326,11 +336,13 @@ fn deployments(
         gaps.push(Gap { place, reason: error.to_string(), required: true });
     };
     let top = ImagePath::from("ostree/deploy");
-    let Some(deploy) = directory(tree, own.node, &top) else { return found };
+    let Some(deploy) = directory(tree, own.node, &top, &top, &mut failed) else { return found };
     for (name, os) in directories(tree, deploy, &top, &mut failed) {
         let path = top.join(&name).join("deploy");
-        let Some(node) = directory(tree, os, &ImagePath::from("deploy")) else { continue };
-        let var = directory(tree, os, &ImagePath::from("var"));
+        let Some(node) = directory(tree, os, &ImagePath::from("deploy"), &path, &mut failed) else {
+            continue;
+        };
+        let var = directory(tree, os, &ImagePath::from("var"), &top.join(&name).join("var"), &mut failed);
         for (deployment, root) in directories(tree, node, &path, &mut failed) {
             found.push((root, path.join(&deployment), var));
         }
@@ -338,9 +350,18 @@ fn deployments(
     found
 }
 
-/// The directory at a path, if there is one.
-fn directory(tree: &dyn FileTree, from: NodeId, path: &ImagePath) -> Option<NodeId> {
+/// The directory at a path, if there is one; `place` is the whole path for messages.
+fn directory(
+    tree: &dyn FileTree,
+    from: NodeId,
+    path: &ImagePath,
+    place: &ImagePath,
+    failed: &mut dyn FnMut(&ImagePath, &Error),
+) -> Option<NodeId> {
     let reached = tree.lookup_many(from, std::slice::from_ref(path)).pop()?;
+    if let Some(error) = &reached.failed {
+        failed(place, error);
+    }
     let step = reached.steps.last().filter(|_| reached.steps.len() == path.components().count())?;
     (step.meta.kind == NodeKind::Directory).then_some(step.node)
 }
@@ -354,15 +375,20 @@ fn directories(
 ) -> Vec<(Vec<u8>, NodeId)> {
     let mut all = Vec::new();
     let read = tree.read_dir(from, &mut |entry| {
-        if tree.meta(entry.node).is_ok_and(|meta| meta.kind == NodeKind::Directory) {
-            all.push((entry.name.to_vec(), entry.node));
-        }
+        all.push((entry.name.to_vec(), entry.node));
         Ok(())
     });
     if let Err(error) = read {
         failed(path, &error);
     }
     all.sort();
+    all.retain(|(name, node)| match tree.meta(*node) {
+        Ok(meta) => meta.kind == NodeKind::Directory,
+        Err(error) => {
+            failed(&path.join(name), &error);
+            false
+        }
+    });
     all
 }
 
@@ -419,11 +445,19 @@ impl<'a> Plan<'a> {
         self.system
     }
 
-    fn has_mark(&self) -> bool {
-        let Some(root) = self.system.mounts.first() else { return false };
+    /// Whether the root has a mark of a system.
+    ///
+    /// # Errors
+    /// If it has none that can be read, and one place of a mark cannot be read.
+    fn has_mark(&self) -> Result<bool> {
+        let Some(root) = self.system.mounts.first() else { return Ok(false) };
         let paths = MARKS.map(ImagePath::from);
         let reached = root.tree.lookup_many(root.node, &paths);
-        paths.iter().zip(reached).any(|(path, reached)| reached.steps.len() == path.components().count())
+        if paths.iter().zip(&reached).any(|(path, reached)| reached.steps.len() == path.components().count())
+        {
+            return Ok(true);
+        }
+        reached.into_iter().find_map(|reached| reached.failed).map_or(Ok(false), Err)
     }
 
     /// Whether there is something at a path of the root.

@@ -43,19 +43,21 @@ pub fn nested(tree: &dyn FileTree) -> Vec<(ImagePath, Result<Arc<dyn ReadAt>>)> 
     let reached = tree.lookup_many(tree.root(), &folders);
     let mut found = Vec::new();
     for (folder, reached) in folders.iter().zip(reached) {
+        found.extend(reached.failed.map(|error| (folder.clone(), Err(error))));
         let node = match reached.steps.last() {
             None if folder.is_root() => tree.root(),
             Some(step) if reached.steps.len() == folder.components().count() => step.node,
             _ => continue,
         };
         let mut names = Vec::new();
-        // What damage hides leaves the image without a system, which is a gap.
-        let _ = tree.read_dir(node, &mut |entry| {
+        let read = tree.read_dir(node, &mut |entry| {
             if is_named_so(folder, entry.name) {
                 names.push((entry.name.to_vec(), entry.node));
             }
             Ok(())
         });
+        // What damage hides may be the root of the medium.
+        found.extend(read.err().map(|error| (folder.clone(), Err(error))));
         names.sort();
         for (name, node) in names {
             match tree.meta(node) {

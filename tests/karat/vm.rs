@@ -507,6 +507,29 @@ fn roots_are_found_where_layouts_put_them() {
 }
 
 #[test]
+fn a_volume_whose_root_is_damaged_may_hold_a_system() {
+    if !has_tools(&["mke2fs", "sfdisk", "debugfs"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.ext4("root.img", &production(), 24, &["-b", "4096"]);
+    let blocks = bench.run("debugfs", &["-R", "blocks <2>", "root.img"]);
+    let block: usize = blocks.split_whitespace().next().unwrap().parse().unwrap();
+    let mut broken = fs::read(bench.path("root.img")).unwrap();
+    broken[block * 4096..(block + 1) * 4096].fill(0xff);
+    fs::write(bench.path("broken.img"), broken).unwrap();
+    let script = "label: gpt\nstart=2048, size=49152, type=L\nstart=51200, size=49152, type=L\n";
+    bench.disk("vm.raw", 52, script, &[("root.img", 1), ("broken.img", 25)]);
+    let (code, found) = bench.inventory("vm.raw", &[]);
+    assert_eq!((code, found.systems.len()), (3, 1));
+    assert!(
+        found.gaps.iter().any(|gap| gap.required && gap.place.starts_with("partition 2")),
+        "{:?}",
+        found.gaps
+    );
+}
+
+#[test]
 fn subvolumes_that_no_system_boots_are_told() {
     let bench = Bench::new();
     let packed = crate::mutate::fixture("disks/btrfs/subvolumes.img.zst");
