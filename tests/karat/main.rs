@@ -21,6 +21,7 @@ mod mutate;
 mod outputs;
 mod registry;
 mod sources;
+mod sparse_disk;
 mod tar;
 mod tools;
 mod tree_walk;

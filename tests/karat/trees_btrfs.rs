@@ -1,19 +1,20 @@
 //! btrfs: file systems that mkfs.btrfs and the kernel wrote show what the kernel shows, and broken ones are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use karat::Result;
 use karat::bytes::{HostFile, ReadAt};
 use karat::limits::Limits;
 use karat::model::ImagePath;
 use karat::tree::{BlockCache, Btrfs, FileTree, NodeId, NodeKind, Subvolume};
-use karat::{Error, Result};
 use sha2::{Digest, Sha256};
 
+use crate::sparse_disk::{self, Sparse};
 use crate::tools::tool;
+use crate::tree_walk::Rows;
 
 const WHOLE: [&str; 6] = ["subvolumes", "zlib-xxhash", "lzo-sha256", "zstd-blake2", "mixed", "raid1"];
 const PAGE: usize = 4096;
@@ -21,45 +22,22 @@ const PAGE: usize = 4096;
 const SUPERBLOCKS: [u64; 2] = [64 << 10, 64 << 20];
 const UUID: &str = "0f1e2d3c-4b5a-4697-8877-665544332211";
 
-/// A disk of which only pages with something in them are in memory; counts what is read.
-#[derive(Clone)]
-struct Sparse {
-    pages: BTreeMap<u64, Vec<u8>>,
-    size_bytes: u64,
-    read: Arc<Mutex<BTreeSet<u64>>>,
-}
-
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/btrfs").join(name)
 }
 
-fn unpacked(name: &str) -> Box<dyn Read> {
-    let path = fixture(name);
-    let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut stream = zstd::stream::read::Decoder::new(file).unwrap();
-    stream.window_log_max(27).unwrap();
-    Box::new(stream)
+/// Opens a disk.
+trait Opens {
+    fn open(self) -> Result<Btrfs>;
+}
+
+impl Opens for Sparse {
+    fn open(self) -> Result<Btrfs> {
+        open(Arc::new(self))
+    }
 }
 
 impl Sparse {
-    fn fixture(name: &str) -> Self {
-        let mut stream = unpacked(&format!("{name}.img.zst"));
-        let mut this = Sparse { pages: BTreeMap::new(), size_bytes: 0, read: Arc::default() };
-        let mut page = vec![0; PAGE];
-        while stream.read_exact(&mut page).is_ok() {
-            if page.iter().any(|byte| *byte != 0) {
-                this.pages.insert(this.size_bytes / PAGE as u64, page.clone());
-            }
-            this.size_bytes += PAGE as u64;
-        }
-        this
-    }
-
-    fn change(&mut self, at: u64, change: impl FnOnce(&mut u8)) {
-        let page = self.pages.entry(at / PAGE as u64).or_insert_with(|| vec![0; PAGE]);
-        change(&mut page[at as usize % PAGE]);
-    }
-
     /// Changes a superblock, and its checksum (CRC-32C) with it.
     fn change_superblock(&mut self, at: u64, field: u64, bytes: &[u8]) {
         let page = self.pages.get_mut(&(at / PAGE as u64)).unwrap();
@@ -67,54 +45,19 @@ impl Sparse {
         let sum = crc32c::crc32c(&page[32..]);
         page[..4].copy_from_slice(&sum.to_le_bytes());
     }
+}
 
-    fn open(self) -> Result<Btrfs> {
-        open(Arc::new(self))
-    }
+fn disk(name: &str) -> Sparse {
+    Sparse::fixture(&format!("btrfs/{name}"))
+}
+
+fn truth(name: &str) -> Rows {
+    sparse_disk::truth(&format!("btrfs/{name}"))
 }
 
 fn open(disk: Arc<dyn ReadAt>) -> Result<Btrfs> {
     let limits = Arc::new(Limits::default());
     Btrfs::open(BlockCache::new(&limits).reader(disk), limits)
-}
-
-impl ReadAt for Sparse {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
-        if offset.checked_add(dst.len() as u64).is_none_or(|end| end > self.size_bytes) {
-            return Err(Error::malformed("disk", "range", offset, "past its end", "inside"));
-        }
-        let mut read = self.read.lock().unwrap();
-        let mut done = 0;
-        while done < dst.len() {
-            let at = offset + done as u64;
-            let inside = at as usize % PAGE;
-            let taken = (PAGE - inside).min(dst.len() - done);
-            let part = &mut dst[done..done + taken];
-            match self.pages.get(&(at / PAGE as u64)) {
-                Some(page) => part.copy_from_slice(&page[inside..inside + taken]),
-                None => part.fill(0),
-            }
-            read.insert(at / PAGE as u64);
-            done += taken;
-        }
-        Ok(())
-    }
-}
-
-/// What a mount shows: rows by path.
-fn truth(name: &str) -> BTreeMap<Vec<u8>, String> {
-    let mut all = Vec::new();
-    unpacked(&format!("{name}.tsv.zst")).read_to_end(&mut all).unwrap();
-    let rows = all.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
-    rows.map(|row| {
-        let at = row.iter().rposition(|byte| *byte == b'\t').unwrap();
-        (row[at + 1..].to_vec(), String::from_utf8_lossy(&row[..at]).into_owned())
-    })
-    .collect()
 }
 
 /// In pieces that fit no block, as those who read heads and then the rest do.
@@ -148,7 +91,7 @@ fn row(tree: &dyn FileTree, node: NodeId) -> Result<String> {
 }
 
 /// All below a directory, and what could not be read.
-fn walk(tree: &dyn FileTree, root: NodeId) -> (BTreeMap<Vec<u8>, String>, Vec<String>) {
+fn walk(tree: &dyn FileTree, root: NodeId) -> (Rows, Vec<String>) {
     let (mut rows, mut errors) = (BTreeMap::new(), Vec::new());
     let mut known = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -179,7 +122,7 @@ fn walk(tree: &dyn FileTree, root: NodeId) -> (BTreeMap<Vec<u8>, String>, Vec<St
     (rows, errors)
 }
 
-fn assert_same(found: &BTreeMap<Vec<u8>, String>, expected: &BTreeMap<Vec<u8>, String>, name: &str) {
+fn assert_same(found: &Rows, expected: &Rows, name: &str) {
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let missing: Vec<_> =
         expected.keys().filter(|path| !found.contains_key(*path)).map(|p| text(p)).collect();
@@ -196,7 +139,7 @@ fn doubts(tree: &Btrfs) -> Vec<String> {
 }
 
 /// All of it is what the kernel shows, and nothing is doubtful.
-fn assert_whole(tree: &Btrfs, root: NodeId, expected: &BTreeMap<Vec<u8>, String>, name: &str) {
+fn assert_whole(tree: &Btrfs, root: NodeId, expected: &Rows, name: &str) {
     assert_eq!(doubts(tree), Vec::<String>::new(), "{name}");
     let (found, errors) = walk(tree, root);
     assert_eq!(errors, Vec::<String>::new(), "{name}");
@@ -206,14 +149,14 @@ fn assert_whole(tree: &Btrfs, root: NodeId, expected: &BTreeMap<Vec<u8>, String>
 #[test]
 fn file_systems_show_what_the_kernel_shows() {
     for name in WHOLE {
-        let tree = Sparse::fixture(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tree = disk(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_whole(&tree, tree.root(), &truth(name), name);
     }
 }
 
 #[test]
 fn a_log_is_replayed() {
-    let tree = Sparse::fixture("log").open().unwrap();
+    let tree = disk("log").open().unwrap();
     let expected = truth("log");
     assert_whole(&tree, tree.root(), &expected, "log");
     for (path, row) in &expected {
@@ -230,7 +173,7 @@ fn a_log_is_replayed() {
 
 #[test]
 fn a_log_that_cannot_be_replayed_is_a_doubt() {
-    let mut broken = Sparse::fixture("log");
+    let mut broken = disk("log");
     for at in SUPERBLOCKS {
         broken.change_superblock(at, 200, &[1]);
     }
@@ -243,7 +186,7 @@ fn a_log_that_cannot_be_replayed_is_a_doubt() {
 
 #[test]
 fn the_default_subvolume_is_the_root_and_others_are_found_by_path_and_id() {
-    let tree = Sparse::fixture("subvolumes").open().unwrap();
+    let tree = disk("subvolumes").open().unwrap();
     assert_eq!(tree.root(), NodeId { space: 256, number: 256 });
     let top = tree.subvolume(Subvolume::Id(5)).unwrap();
     assert_whole(&tree, top, &truth("subvolumes.top"), "top");
@@ -274,7 +217,7 @@ fn the_default_subvolume_is_the_root_and_others_are_found_by_path_and_id() {
 
 #[test]
 fn subvolumes_and_snapshots_are_listed_as_btrfs_lists_them() {
-    let tree = Sparse::fixture("subvolumes").open().unwrap();
+    let tree = disk("subvolumes").open().unwrap();
     let list = std::fs::read_to_string(fixture("subvolumes.list")).unwrap();
     let rows = list.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut expected: Vec<(u64, String)> =
@@ -291,7 +234,7 @@ fn subvolumes_and_snapshots_are_listed_as_btrfs_lists_them() {
 #[test]
 fn every_name_is_found_by_looking_it_up_and_no_other() {
     for name in WHOLE {
-        let tree = Sparse::fixture(name).open().unwrap();
+        let tree = disk(name).open().unwrap();
         let mut directories = BTreeMap::from([(Vec::new(), tree.root())]);
         for (path, row) in truth(name) {
             let slash = path.iter().rposition(|byte| *byte == b'/');
@@ -330,7 +273,7 @@ fn paths_are_found_in_few_blocks_and_these_are_asked_for_ahead() {
         }
     }
     let asked = Arc::new(Asked::default());
-    let tree = open(Arc::new(Watched(Sparse::fixture("zstd-blake2"), asked.clone()))).unwrap();
+    let tree = open(Arc::new(Watched(disk("zstd-blake2"), asked.clone()))).unwrap();
     let opened: BTreeSet<u64> = asked.1.lock().unwrap().clone();
     let paths = ["usr/lib/os-release", "many/a/a-name-of-some-length-00777", "data/text"].map(ImagePath::new);
     let reached = tree.lookup_many(tree.root(), &paths);
@@ -346,7 +289,7 @@ fn paths_are_found_in_few_blocks_and_these_are_asked_for_ahead() {
 
 #[test]
 fn it_says_how_it_calls_itself() {
-    let tree = Sparse::fixture("zstd-blake2").open().unwrap();
+    let tree = disk("zstd-blake2").open().unwrap();
     let identity = tree.identity();
     assert_eq!(identity.uuid.as_deref(), Some(UUID));
     assert_eq!((&identity.label[..], identity.block_bytes), (&b"fixture"[..], 4096));
@@ -356,7 +299,7 @@ fn it_says_how_it_calls_itself() {
 /// Of two devices only the first is there: what is on it is read, and the rest says where it is.
 #[test]
 fn what_is_on_another_device_only_is_an_error() {
-    let tree = Sparse::fixture("raid0").open().unwrap();
+    let tree = disk("raid0").open().unwrap();
     let expected = truth("raid0");
     let (found, errors) = walk(&tree, tree.root());
     assert!(!errors.is_empty() && errors.len() + found.len() == expected.len());
@@ -379,7 +322,7 @@ fn pages_read(disk: &Sparse) -> Vec<u64> {
 #[test]
 fn damage_is_told_or_does_no_harm() {
     for name in ["zlib-xxhash", "lzo-sha256", "raid1", "log"] {
-        let disk = Sparse::fixture(name);
+        let disk = self::disk(name);
         let expected = truth(name);
         let pages = pages_read(&disk);
         let mut told = 0;
@@ -404,7 +347,7 @@ fn damage_is_told_or_does_no_harm() {
 #[test]
 fn another_copy_is_read_where_one_is_damaged() {
     // All of it is there twice: metadata and data.
-    let disk = Sparse::fixture("mixed");
+    let disk = self::disk("mixed");
     let mut places: BTreeMap<&[u8], Vec<u64>> = BTreeMap::new();
     for (page, bytes) in &disk.pages {
         places.entry(bytes).or_default().push(*page);
@@ -428,7 +371,7 @@ fn another_copy_is_read_where_one_is_damaged() {
 
 #[test]
 fn the_newest_valid_superblock_counts() {
-    let disk = Sparse::fixture("subvolumes");
+    let disk = self::disk("subvolumes");
     let mut broken = disk.clone();
     broken.change(SUPERBLOCKS[0] + 80, |byte| *byte ^= 1);
     let tree = broken.open().unwrap();
@@ -448,7 +391,7 @@ fn the_newest_valid_superblock_counts() {
 
 #[test]
 fn a_cut_off_or_broken_superblock_is_refused_by_name() {
-    let disk = Sparse::fixture("subvolumes");
+    let disk = self::disk("subvolumes");
     let cases: [(&str, u64, &[u8]); 11] = [
         ("btrfs superblock: magic at byte 0x10040", 64, b"_BHRfS_N"),
         ("btrfs superblock: bytenr at byte 0x10030", 48, &[1]),
@@ -484,7 +427,7 @@ fn a_cut_off_or_broken_superblock_is_refused_by_name() {
 /// Leaves with wrong bytes and a checksum that is right: nothing in them is believed without a look.
 #[test]
 fn any_damage_under_a_right_checksum_ends() {
-    let disk = Sparse::fixture("subvolumes");
+    let disk = self::disk("subvolumes");
     let bytes = 16384 / PAGE as u64;
     let is_block = |page: &u64| {
         let uuid = [0x0f, 0x1e, 0x2d, 0x3c];

@@ -1,9 +1,7 @@
 //! XFS: file systems that mkfs.xfs and the kernel wrote show what the kernel shows, and broken ones are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use karat::bytes::ReadAt;
 use karat::limits::Limits;
@@ -12,91 +10,33 @@ use karat::tree::{BlockCache, FileTree, NodeId, NodeKind, Xfs};
 use karat::{Error, Result};
 use sha2::{Digest, Sha256};
 
+use crate::sparse_disk::{self, Sparse};
+use crate::tree_walk::Rows;
+
 const CLEAN: [&str; 6] = ["v5-4k", "v5-1k", "v5-nrext64", "v4-4k", "v4-512", "ci"];
 const DIRTY: [&str; 2] = ["dirty-v5", "dirty-v5-1k"];
-const PAGE: usize = 4096;
 
 /// Breaks a disk.
 type Change<'a> = &'a dyn Fn(&mut Sparse);
 
-/// A disk of which only pages with something in them are in memory; counts what is read.
-#[derive(Clone)]
-struct Sparse {
-    pages: BTreeMap<u64, Vec<u8>>,
-    size_bytes: u64,
-    read: Arc<Mutex<BTreeSet<u64>>>,
+/// Opens a disk.
+trait Opens {
+    fn open(self) -> Result<Xfs>;
 }
 
-fn unpacked(name: &str) -> Box<dyn Read> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/xfs").join(name);
-    let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut stream = zstd::stream::read::Decoder::new(file).unwrap();
-    stream.window_log_max(27).unwrap();
-    Box::new(stream)
-}
-
-impl Sparse {
-    fn fixture(name: &str) -> Self {
-        let mut stream = unpacked(&format!("{name}.img.zst"));
-        let mut this = Sparse { pages: BTreeMap::new(), size_bytes: 0, read: Arc::default() };
-        let mut page = vec![0; PAGE];
-        while stream.read_exact(&mut page).is_ok() {
-            if page.iter().any(|byte| *byte != 0) {
-                this.pages.insert(this.size_bytes / PAGE as u64, page.clone());
-            }
-            this.size_bytes += PAGE as u64;
-        }
-        this
-    }
-
-    fn change(&mut self, at: u64, change: impl FnOnce(&mut u8)) {
-        let page = self.pages.entry(at / PAGE as u64).or_insert_with(|| vec![0; PAGE]);
-        change(&mut page[at as usize % PAGE]);
-    }
-
+impl Opens for Sparse {
     fn open(self) -> Result<Xfs> {
         let limits = Arc::new(Limits::default());
         Xfs::open(BlockCache::new(&limits).reader(Arc::new(self)), limits)
     }
 }
 
-impl ReadAt for Sparse {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    fn read_exact_at(&self, offset: u64, dst: &mut [u8]) -> Result<()> {
-        if offset.checked_add(dst.len() as u64).is_none_or(|end| end > self.size_bytes) {
-            return Err(Error::malformed("disk", "range", offset, "past its end", "inside"));
-        }
-        let mut read = self.read.lock().unwrap();
-        let mut done = 0;
-        while done < dst.len() {
-            let at = offset + done as u64;
-            let inside = at as usize % PAGE;
-            let taken = (PAGE - inside).min(dst.len() - done);
-            let part = &mut dst[done..done + taken];
-            match self.pages.get(&(at / PAGE as u64)) {
-                Some(page) => part.copy_from_slice(&page[inside..inside + taken]),
-                None => part.fill(0),
-            }
-            read.insert(at / PAGE as u64);
-            done += taken;
-        }
-        Ok(())
-    }
+fn disk(name: &str) -> Sparse {
+    Sparse::fixture(&format!("xfs/{name}"))
 }
 
-/// What a mount shows: rows by path.
-fn truth(name: &str) -> BTreeMap<Vec<u8>, String> {
-    let mut all = Vec::new();
-    unpacked(&format!("{name}.tsv.zst")).read_to_end(&mut all).unwrap();
-    let rows = all.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
-    rows.map(|row| {
-        let at = row.iter().rposition(|byte| *byte == b'\t').unwrap();
-        (row[at + 1..].to_vec(), String::from_utf8_lossy(&row[..at]).into_owned())
-    })
-    .collect()
+fn truth(name: &str) -> Rows {
+    sparse_disk::truth(&format!("xfs/{name}"))
 }
 
 fn sha256(content: &dyn ReadAt) -> Result<String> {
@@ -122,7 +62,7 @@ fn row(tree: &Xfs, node: NodeId) -> Result<String> {
 }
 
 /// All below a directory, and what could not be read.
-fn walk(tree: &Xfs) -> (BTreeMap<Vec<u8>, String>, Vec<Error>) {
+fn walk(tree: &Xfs) -> (Rows, Vec<Error>) {
     let (mut rows, mut errors) = (BTreeMap::new(), Vec::new());
     let mut known = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -153,7 +93,7 @@ fn walk(tree: &Xfs) -> (BTreeMap<Vec<u8>, String>, Vec<Error>) {
     (rows, errors)
 }
 
-fn assert_same(found: &BTreeMap<Vec<u8>, String>, expected: &BTreeMap<Vec<u8>, String>, name: &str) {
+fn assert_same(found: &Rows, expected: &Rows, name: &str) {
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let missing: Vec<_> =
         expected.keys().filter(|path| !found.contains_key(*path)).map(|p| text(p)).collect();
@@ -169,40 +109,32 @@ fn doubts(tree: &Xfs) -> Vec<String> {
     tree.doubts().iter().map(ToString::to_string).collect()
 }
 
-#[test]
-fn file_systems_show_what_the_kernel_shows() {
-    for name in CLEAN {
-        let tree = Sparse::fixture(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
+/// Each shows what its mount shows, and nothing of it is in doubt.
+fn assert_as_mounted(names: &[&str]) {
+    for name in names {
+        let tree = disk(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(doubts(&tree), Vec::<String>::new(), "{name}");
         let (found, errors) = walk(&tree);
-        assert_eq!(
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            Vec::<String>::new(),
-            "{name}"
-        );
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(told, Vec::<String>::new(), "{name}");
         assert_same(&found, &truth(name), name);
     }
 }
 
 #[test]
+fn file_systems_show_what_the_kernel_shows() {
+    assert_as_mounted(&CLEAN);
+}
+
+#[test]
 fn a_dirty_log_is_replayed() {
-    for name in DIRTY {
-        let tree = Sparse::fixture(name).open().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(doubts(&tree), Vec::<String>::new(), "{name}");
-        let (found, errors) = walk(&tree);
-        assert_eq!(
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            Vec::<String>::new(),
-            "{name}"
-        );
-        assert_same(&found, &truth(name), name);
-    }
+    assert_as_mounted(&DIRTY);
 }
 
 #[test]
 fn every_name_is_found_by_looking_it_up_and_no_other() {
     for name in CLEAN {
-        let tree = Sparse::fixture(name).open().unwrap();
+        let tree = disk(name).open().unwrap();
         let mut directories = BTreeMap::from([(Vec::new(), tree.root())]);
         for (path, row) in truth(name) {
             let slash = path.iter().rposition(|byte| *byte == b'/');
@@ -223,7 +155,7 @@ fn every_name_is_found_by_looking_it_up_and_no_other() {
 
 #[test]
 fn an_index_leads_to_a_name_without_reading_the_directory() {
-    let disk = Sparse::fixture("v5-4k");
+    let disk = self::disk("v5-4k");
     let read = Arc::clone(&disk.read);
     let tree = disk.open().unwrap();
     let paths = [ImagePath::new("usr/lib/os-release"), ImagePath::new("many/a/a-name-of-some-length-00777")];
@@ -236,7 +168,7 @@ fn an_index_leads_to_a_name_without_reading_the_directory() {
 
 #[test]
 fn it_says_how_it_calls_itself() {
-    let tree = Sparse::fixture("v5-4k").open().unwrap();
+    let tree = disk("v5-4k").open().unwrap();
     let identity = tree.identity();
     assert_eq!(identity.uuid.as_deref(), Some("0f1e2d3c-4b5a-4697-8877-665544332211"));
     assert_eq!((&identity.label[..], identity.block_bytes), (&b"fixture"[..], 4096));
@@ -245,7 +177,7 @@ fn it_says_how_it_calls_itself() {
 
 #[test]
 fn names_ignore_case_where_the_file_system_does() {
-    let tree = Sparse::fixture("ci").open().unwrap();
+    let tree = disk("ci").open().unwrap();
     let etc = tree.lookup(tree.root(), b"ETC").unwrap().unwrap();
     assert_eq!(tree.lookup(etc, b"Os-Release").unwrap(), tree.lookup(etc, b"os-release").unwrap());
 }
@@ -254,7 +186,7 @@ fn names_ignore_case_where_the_file_system_does() {
 fn a_log_that_cannot_be_replayed_is_a_doubt() {
     // A byte of the newest records' content: they no longer have their checksum. Only what is torn at the head
     // may be dropped silently.
-    let disk = Sparse::fixture("dirty-v5");
+    let disk = self::disk("dirty-v5");
     let magic = 0xfeed_babe_u32.to_be_bytes();
     let sectors = disk.pages.iter().flat_map(|(page, bytes)| {
         bytes.chunks(512).enumerate().map(move |(i, sector)| (page * 4096 + i as u64 * 512, sector))
@@ -283,7 +215,7 @@ fn a_log_that_cannot_be_replayed_is_a_doubt() {
 #[test]
 fn damaged_metadata_is_never_believed() {
     for name in ["v5-4k", "v5-1k"] {
-        let disk = Sparse::fixture(name);
+        let disk = self::disk(name);
         let expected = truth(name);
         let (found, _) = walk(&disk.clone().open().unwrap());
         assert_same(&found, &expected, name);
@@ -315,7 +247,7 @@ fn damaged_metadata_is_never_believed() {
 #[test]
 fn any_damage_without_checksums_ends() {
     for name in ["v4-512", "v4-4k"] {
-        let disk = Sparse::fixture(name);
+        let disk = self::disk(name);
         let _ = walk(&disk.clone().open().unwrap());
         let pages: Vec<u64> = disk.read.lock().unwrap().iter().copied().collect();
         let pages: Vec<u64> = pages.into_iter().filter(|page| disk.pages.contains_key(page)).collect();
@@ -337,7 +269,7 @@ fn any_damage_without_checksums_ends() {
 
 #[test]
 fn a_cut_off_or_broken_superblock_is_refused_by_name() {
-    let disk = Sparse::fixture("v4-4k");
+    let disk = self::disk("v4-4k");
     let refused = |change: Change| {
         let mut broken = disk.clone();
         change(&mut broken);
