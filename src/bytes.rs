@@ -77,6 +77,26 @@ pub fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     part.and_then(|part| part.try_into().ok()).unwrap_or([0; N])
 }
 
+/// 16 bytes in their order, written as a UUID in lower case.
+#[must_use]
+pub fn uuid_text(bytes: &[u8; 16]) -> String {
+    let mut text = String::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// A GUID as Microsoft and UEFI store it, with its first three numbers little-endian, written as [`uuid_text`].
+#[must_use]
+pub fn guid_text(bytes: &[u8; 16]) -> String {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
+    uuid_text(&[d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
+}
+
 /// The little-endian number at `at`, as [`array_at`].
 #[must_use]
 pub fn le_u16(bytes: &[u8], at: usize) -> u16 {

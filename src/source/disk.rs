@@ -290,25 +290,3 @@ fn first_of(names: &[String], opening: &Opening<'_>) -> Result<Referred> {
         .unwrap_or_else(none)
         .hint("put the parent image into the folder of the image that needs it"))
 }
-
-/// 16 bytes in their order, written as a UUID.
-fn guid(bytes: &[u8; 16]) -> String {
-    let mut text = String::new();
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
-/// A GUID as Microsoft writes it: the first three numbers are stored little-endian.
-fn guid_text(bytes: &[u8; 16]) -> String {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = *bytes;
-    let mut ordered = [d, c, b, a, f, e, h, g, 0, 0, 0, 0, 0, 0, 0, 0];
-    if let Some(tail) = ordered.get_mut(8..) {
-        tail.copy_from_slice(&rest);
-    }
-    guid(&ordered)
-}

@@ -1,7 +1,7 @@
 //! Fixed fields of an on-disk structure: every read is checked, and says which structure was cut off.
 
 use super::crc32c::crc32c;
-use crate::bytes::{size_of_len, sum_holds};
+use crate::bytes::{size_of_len, sum_holds, uuid_text};
 use crate::error::{Error, Result};
 
 /// A structure's bytes, its name for messages, and where it stands on the volume.
@@ -107,14 +107,7 @@ pub(super) fn uuid(bytes: &[u8; 16]) -> Option<String> {
     if bytes.iter().all(|b| *b == 0) {
         return None;
     }
-    let mut text = String::new();
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    Some(text)
+    Some(uuid_text(bytes))
 }
 
 /// A label without what pads it to the right: from the first NUL on nothing.

@@ -38,7 +38,6 @@ mod metadata;
 mod replay;
 mod superblock;
 
-use content::Content;
 use directory::Directory;
 use inode::Inode;
 use metadata::{Metadata, Overlay, lay_over};
@@ -91,7 +90,7 @@ impl Xfs {
 
     /// The parts of the volume that hold the first `most` bytes of a file.
     fn content_ranges(&self, node: NodeId, most: u64) -> Vec<Range<u64>> {
-        let content = Content::open(&self.metadata, &self.limits, node.number);
+        let content = content::open(&self.metadata, &self.limits, node.number);
         content.map(|content| content.ranges(0..most)).unwrap_or_default()
     }
 }
@@ -159,7 +158,7 @@ impl FileTree for Xfs {
     }
 
     fn open(&self, node: NodeId) -> Result<Arc<dyn ReadAt>> {
-        Ok(Arc::new(Content::open(&self.metadata, &self.limits, node.number)?))
+        Ok(Arc::new(content::open(&self.metadata, &self.limits, node.number)?))
     }
 
     fn will_need(&self, nodes: &[NodeId], need: Need) {

@@ -13,8 +13,8 @@
 
 use std::ops::Range;
 
-use super::probe::{guid, peek};
-use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, sum_holds};
+use super::probe::peek;
+use crate::bytes::{ReadAt, array_at, guid_text, le_u16, le_u32, le_u64, sum_holds};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
@@ -141,7 +141,7 @@ fn header(disk: &dyn ReadAt, sector_bytes: u64, sector: u64, limits: &Limits) ->
         partitions.filter_map(|(number, entry)| partition(number, entry, sector_bytes)).collect();
     let tables_end = start.saturating_add(table_bytes).next_multiple_of(sector_bytes);
     let tables = vec![at..at.saturating_add(sector_bytes), start..tables_end];
-    let disk_id = guid(array_at(&bytes, 56));
+    let disk_id = guid_text(&array_at(&bytes, 56));
     let other = le_u64(&bytes, 32);
     Ok(Some(Table { sector_bytes, disk_id, partitions, tables, other, note: None }))
 }
@@ -158,8 +158,8 @@ fn partition(number: u32, entry: &[u8], sector_bytes: u64) -> Option<Partition> 
         .collect();
     Some(Partition {
         number,
-        kind: guid(kind),
-        uuid: guid(array_at(entry, 16)),
+        kind: guid_text(&kind),
+        uuid: guid_text(&array_at(entry, 16)),
         name,
         range: first.saturating_mul(sector_bytes)..last.saturating_add(1).saturating_mul(sector_bytes),
     })

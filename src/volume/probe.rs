@@ -18,7 +18,7 @@
 use std::fmt;
 
 use super::{lvm, md};
-use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, size_of_len};
+use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, size_of_len, uuid_text};
 use crate::error::Result;
 
 /// A kind of file system, or of what else a volume may hold.
@@ -165,24 +165,6 @@ fn text(bytes: &[u8]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// 16 bytes in their order, as a UUID.
-pub(super) fn uuid(bytes: [u8; 16]) -> String {
-    let mut text = String::new();
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
-/// A GUID as Microsoft and UEFI store it.
-pub(super) fn guid(bytes: [u8; 16]) -> String {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-    uuid([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
-}
-
 /// `N` bytes at `at`, or `None` where the volume has ended before.
 pub(super) fn peek<const N: usize>(volume: &dyn ReadAt, at: u64) -> Result<Option<[u8; N]>> {
     if at.checked_add(size_of_len(N)).is_none_or(|end| end > volume.size_bytes()) {
@@ -224,7 +206,7 @@ fn container(volume: &dyn ReadAt) -> Result<Option<Probed>> {
         return Ok(Some(Probed::named(FsKind::Lvm2, label, b"")));
     }
     if let Some(member) = md::member(volume)? {
-        return Ok(Some(Probed::named(FsKind::MdRaid, uuid(member.set_uuid), member.name.as_bytes())));
+        return Ok(Some(Probed::named(FsKind::MdRaid, uuid_text(&member.set_uuid), member.name.as_bytes())));
     }
     Ok(None)
 }
@@ -236,7 +218,7 @@ fn first_sector(head: &[u8; 512]) -> Option<Probed> {
     };
     let name: [u8; 8] = array_at(head, 3);
     if head.starts_with(b"XFSB") {
-        return Some(Probed::named(FsKind::Xfs, uuid(array_at(head, 32)), &array_at::<12>(head, 108)));
+        return Some(Probed::named(FsKind::Xfs, uuid_text(&array_at(head, 32)), &array_at::<12>(head, 108)));
     }
     for (magic, kind) in [
         // Up to version 3 also big-endian.
@@ -277,10 +259,10 @@ fn first_sector(head: &[u8; 512]) -> Option<Probed> {
         return Some(Probed::named(kind, text(&array_at::<40>(head, 168)), &label));
     }
     if head.starts_with(b"verity\0\0") {
-        return Some(Probed::named(FsKind::Verity, uuid(array_at(head, 16)), b""));
+        return Some(Probed::named(FsKind::Verity, uuid_text(&array_at(head, 16)), b""));
     }
     if array_at(head, 32) == *b"NXSB" {
-        return Some(Probed::named(FsKind::Apfs, uuid(array_at(head, 72)), b""));
+        return Some(Probed::named(FsKind::Apfs, uuid_text(&array_at(head, 72)), b""));
     }
     match &name {
         b"NTFS    " => return Some(Probed::named(FsKind::Ntfs, format!("{:016X}", le_u64(head, 72)), b"")),
@@ -321,14 +303,18 @@ fn second_kib(block: &[u8; 512]) -> Option<Probed> {
         } else {
             FsKind::Ext2
         };
-        return Some(Probed::named(kind, uuid(array_at(block, 104)), &array_at::<16>(block, 120)));
+        return Some(Probed::named(kind, uuid_text(&array_at(block, 104)), &array_at::<16>(block, 120)));
     }
     match le_u32(block, 0) {
         0xe0f5_e1e2 => {
-            return Some(Probed::named(FsKind::Erofs, uuid(array_at(block, 48)), &array_at::<16>(block, 64)));
+            return Some(Probed::named(
+                FsKind::Erofs,
+                uuid_text(&array_at(block, 48)),
+                &array_at::<16>(block, 64),
+            ));
         }
         0xf2f5_2010 => {
-            return Some(Probed::named(FsKind::F2fs, uuid(array_at(block, 108)), b""));
+            return Some(Probed::named(FsKind::F2fs, uuid_text(&array_at(block, 108)), b""));
         }
         _ => {}
     }
@@ -349,7 +335,11 @@ fn second_kib(block: &[u8; 512]) -> Option<Probed> {
         return Some(Probed::new(FsKind::Minix));
     }
     if le_u16(block, 6) == 0x3434 && le_u32(block, 0) == 2 {
-        return Some(Probed::named(FsKind::Nilfs2, uuid(array_at(block, 152)), &array_at::<80>(block, 168)));
+        return Some(Probed::named(
+            FsKind::Nilfs2,
+            uuid_text(&array_at(block, 152)),
+            &array_at::<80>(block, 168),
+        ));
     }
     None
 }
@@ -362,7 +352,7 @@ fn swap(volume: &dyn ReadAt) -> Result<Option<Probed>> {
             let id = array_at::<16>(&head, 12);
             return Ok(Some(Probed::named(
                 FsKind::Swap,
-                (id != [0; 16]).then(|| uuid(id)),
+                (id != [0; 16]).then(|| uuid_text(&id)),
                 &array_at::<16>(&head, 28),
             )));
         }
@@ -378,9 +368,9 @@ fn behind(volume: &dyn ReadAt) -> Result<Option<Probed>> {
         match array_at(&block, 24) {
             BCACHEFS => {
                 let label = array_at::<32>(&block, 72);
-                return Ok(Some(Probed::named(FsKind::Bcachefs, uuid(array_at(&block, 56)), &label)));
+                return Ok(Some(Probed::named(FsKind::Bcachefs, uuid_text(&array_at(&block, 56)), &label)));
             }
-            BCACHE => return Ok(Some(Probed::named(FsKind::Bcache, uuid(array_at(&block, 40)), b""))),
+            BCACHE => return Ok(Some(Probed::named(FsKind::Bcache, uuid_text(&array_at(&block, 40)), b""))),
             _ => {}
         }
     }
@@ -388,16 +378,16 @@ fn behind(volume: &dyn ReadAt) -> Result<Option<Probed>> {
         && block.starts_with(b"JFS1")
     {
         let label = array_at::<16>(&block, 152);
-        return Ok(Some(Probed::named(FsKind::Jfs, uuid(array_at(&block, 136)), &label)));
+        return Ok(Some(Probed::named(FsKind::Jfs, uuid_text(&array_at(&block, 136)), &label)));
     }
     if let Some(block) = peek::<1024>(volume, 65536)? {
         if array_at(&block, 64) == *b"_BHRfS_M" {
             let label = array_at::<256>(&block, 299);
-            return Ok(Some(Probed::named(FsKind::Btrfs, uuid(array_at(&block, 32)), &label)));
+            return Ok(Some(Probed::named(FsKind::Btrfs, uuid_text(&array_at(&block, 32)), &label)));
         }
         if matches!(&array_at::<9>(&block, 52), b"ReIsErFs\0" | b"ReIsEr2Fs" | b"ReIsEr3Fs") {
             let label = array_at::<16>(&block, 100);
-            return Ok(Some(Probed::named(FsKind::Reiserfs, uuid(array_at(&block, 84)), &label)));
+            return Ok(Some(Probed::named(FsKind::Reiserfs, uuid_text(&array_at(&block, 84)), &label)));
         }
         if array_at(&block, 0) == [0x01, 0x16, 0x19, 0x70] {
             return Ok(Some(Probed::new(FsKind::Gfs2)));
@@ -512,7 +502,7 @@ fn cluster(volume: &dyn ReadAt) -> Result<Option<Probed>> {
             && block.starts_with(b"OCFSV2")
         {
             let (label, id) = (array_at::<64>(&block, 272), array_at(&block, 336));
-            return Ok(Some(Probed::named(FsKind::Ocfs2, uuid(id), &label)));
+            return Ok(Some(Probed::named(FsKind::Ocfs2, uuid_text(&id), &label)));
         }
     }
     Ok(None)

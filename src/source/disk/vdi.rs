@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::cache::Tables;
 use super::map::{Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
-use crate::bytes::{ReadAt, array_at, le_u32, le_u64};
+use crate::bytes::{ReadAt, array_at, le_u32, le_u64, uuid_text};
 use crate::error::{Error, Result, ResultExt as _};
 
 const FORMAT: &str = "VDI";
@@ -119,7 +119,7 @@ fn parent(uuid: &[u8; 16], opening: &mut Opening<'_>) -> Result<(String, Disk)> 
             return Ok((name, disk));
         }
     }
-    let uuid = super::guid(uuid);
+    let uuid = uuid_text(uuid);
     Err(Error::not_found(format!("the parent image with UUID {uuid}, among the .vdi files beside the image"))
         .hint("put it into the folder of the image that needs it"))
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::cache::Tables;
 use super::map::{Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
-use crate::bytes::{ReadAt, Section, array_at, be_u32, be_u64, sum_holds};
+use crate::bytes::{ReadAt, Section, array_at, be_u32, be_u64, sum_holds, uuid_text};
 use crate::error::{Error, Result, quoted};
 
 const FORMAT: &str = "VHD";
@@ -226,8 +226,8 @@ impl Header {
         if super::kind(&*found.file)? == Some(DiskFormat::Vhd) {
             let id = Footer::of(&*found.file, &mut Vec::new())?.id;
             if id != self.parent_id {
-                let other = format!("{} has {}", quoted(&found.name), super::guid(&id));
-                return wrong("parent id", None, other, &super::guid(&self.parent_id));
+                let other = format!("{} has {}", quoted(&found.name), uuid_text(&id));
+                return wrong("parent id", None, other, &uuid_text(&self.parent_id));
             }
         }
         opening.referred(found, Some(DiskFormat::Vhd))

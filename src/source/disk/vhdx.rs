@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::cache::Tables;
 use super::map::{Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
-use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, sum_holds};
+use crate::bytes::{ReadAt, array_at, guid_text, le_u16, le_u32, le_u64, sum_holds};
 use crate::error::{Error, Result, quoted};
 
 mod log;
@@ -126,7 +126,7 @@ impl Regions {
                 BAT => bat = Some((offset, len)),
                 METADATA => metadata = Some((offset, len)),
                 _ if le_u32(entry, 28) & 1 != 0 => {
-                    let guid = super::guid_text(&guid);
+                    let guid = guid_text(&guid);
                     return Err(Error::unsupported(format!("VHDX with a required region {guid}")));
                 }
                 _ => {}
@@ -165,7 +165,7 @@ impl Metadata {
                 [FILE_PARAMETERS, DISK_SIZE, DISK_ID, LOGICAL_SECTOR, PHYSICAL_SECTOR, PARENT_LOCATOR];
             if !known.contains(&guid) {
                 if le_u32(entry, 24) & 4 != 0 {
-                    let guid = super::guid_text(&guid);
+                    let guid = guid_text(&guid);
                     return Err(Error::unsupported(format!("VHDX with a required metadata item {guid}")));
                 }
                 continue;
@@ -214,7 +214,7 @@ fn locator((at, bytes): (u64, Vec<u8>)) -> Result<BTreeMap<String, String>> {
     const OF_VHDX: [u8; 16] = *b"\xb7\xef\x4a\xb0\x9e\xd1\x81\x4a\xb7\x89\x25\xb8\xe9\x44\x59\x13";
     let kind: [u8; 16] = array_at(&bytes, 0);
     if kind != OF_VHDX {
-        return Err(Error::unsupported(format!("a VHDX parent locator of type {}", super::guid_text(&kind))));
+        return Err(Error::unsupported(format!("a VHDX parent locator of type {}", guid_text(&kind))));
     }
     let mut all = BTreeMap::new();
     for entry in bytes.get(20..).unwrap_or_default().chunks_exact(12).take(usize::from(le_u16(&bytes, 18))) {
@@ -277,7 +277,7 @@ fn parent(locator: &BTreeMap<String, String>, opening: &mut Opening<'_>) -> Resu
     let found = super::first_of(&names, opening)?;
     let (name, file) = (&found.name, &found.file);
     if super::kind(&**file)? == Some(DiskFormat::Vhdx) {
-        let has = super::guid_text(&Header::current(&**file)?.data_write);
+        let has = guid_text(&Header::current(&**file)?.data_write);
         let wants =
             |key: &str| locator.get(key).map(|text| text.trim_matches(['{', '}']).to_ascii_lowercase());
         let all = [wants("parent_linkage"), wants("parent_linkage2")];
