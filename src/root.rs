@@ -242,6 +242,15 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
         }
     }
     drop_parts(&mut found.systems);
+    // Another slot of an A/B pair boots after the next switch.
+    for index in usr {
+        let is_used = found.systems.iter().any(|system| system.uses.contains(&index));
+        if let Some(volume) = volumes.get(index).filter(|_| !is_used) {
+            let reason =
+                "it holds a /usr that no system names, so what it would boot is not judged".to_owned();
+            found.gaps.push(Gap { place: volume.place.clone(), reason, required: true });
+        }
+    }
     found
 }
 

@@ -129,6 +129,8 @@ fn add_disk(inventory: &mut Inventory, volumes: &mut Volumes, named: NamedDisk, 
     let over: String = disk.parents.iter().map(|parent| format!(" over {parent}")).collect();
     let mut row = Coverage::of_place(place("image"), &format!("{}{over}", disk.format), "disk", true);
     row.size_bytes = Some(disk.data.size_bytes());
+    let doubts = disk.doubts.into_iter();
+    inventory.gaps.extend(doubts.map(|reason| Gap { place: place("image"), reason, required: true }));
     let mut notes = disk.notes;
     match volume::volumes(&disk.data, limits) {
         Ok(layout) => {

@@ -87,8 +87,10 @@ pub struct Disk {
     pub format: DiskFormat,
     /// The disk images below this one, nearest first, by file name.
     pub parents: Vec<String>,
-    /// What a reader should know, for people: snapshots inside, a log that was replayed, flags of damage.
+    /// What a reader should know, for people: snapshots inside, a log that was replayed.
     pub notes: Vec<String>,
+    /// Why what is read of it may not be what was written, for people: each is a gap.
+    pub doubts: Vec<String>,
 }
 
 /// How many first bytes [`kind`] wants.
@@ -230,6 +232,7 @@ impl Disk {
     fn over(mut self, parent: Option<(String, Disk)>) -> Self {
         if let Some((name, parent)) = parent {
             self.notes.extend(parent.notes.into_iter().map(|note| format!("parent `{name}`: {note}")));
+            self.doubts.extend(parent.doubts.into_iter().map(|doubt| format!("parent `{name}`: {doubt}")));
             self.parents.push(name);
             self.parents.extend(parent.parents);
         }

@@ -368,6 +368,10 @@ fn disks_that_cannot_be_read_are_never_clean() {
     let mut head = whole.clone();
     head[4..8].copy_from_slice(&9_u32.to_be_bytes());
     fs::write(bench.path("version.qcow2"), &head).unwrap();
+    // What QEMU marks when its reference counts and tables disagree (incompatible feature bit 1).
+    let mut corrupt = whole.clone();
+    corrupt[79] |= 2;
+    fs::write(bench.path("corrupt.qcow2"), &corrupt).unwrap();
     let raw = fs::read(bench.path("gpt.raw")).unwrap();
     let mut broken = raw.clone();
     broken[512..1024].fill(0);
@@ -397,6 +401,7 @@ fn disks_that_cannot_be_read_are_never_clean() {
     let names = [
         "cut.qcow2",
         "version.qcow2",
+        "corrupt.qcow2",
         "no-table.raw",
         "cut.raw.gz",
         "orphan.qcow2",
@@ -486,6 +491,14 @@ fn roots_are_found_where_layouts_put_them() {
     let with = |n: u32| Some(format!("partition 3 with partition {n}"));
     assert_eq!(places(&found), [with(1), with(2)]);
     assert!(same(&found) && code == 0, "{:?}", found.gaps);
+
+    // The other slot of a pair of which fstab names one: it boots after the next switch.
+    bench.run("sh", &["-c", "echo 'PARTLABEL=usr-a /usr ext4 ro 0 0' > bare/etc/fstab"]);
+    bench.ext4("named.img", &bench.path("bare"), 8, &[]);
+    bench.disk("slots.raw", 44, script, &[("usr.img", 1), ("usr.img", 17), ("named.img", 33)]);
+    let (code, found) = bench.inventory("slots.raw", &[]);
+    assert_eq!((places(&found), code), (vec![None], 3));
+    assert_eq!(found.gaps.iter().map(|gap| gap.place.as_str()).collect::<Vec<_>>(), ["partition 2"]);
 
     // /var by the type of its partition, without any fstab.
     bench.run("sh", &["-c", "cp -r $1 novar && rm -r novar/var && mkdir novar/var", "sh", source]);

@@ -227,12 +227,12 @@ fn text(file: &dyn ReadAt, offset: u64, len: u64) -> Result<String> {
 pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<Disk> {
     let header = Header::read(&*file)?;
     let extensions = Extensions::read(&*file, &header)?;
-    let mut notes = Vec::new();
+    let (mut notes, mut doubts) = (Vec::new(), Vec::new());
     if header.is_dirty {
         notes.push("marked dirty: its reference counts may be wrong, which reading does not need".to_owned());
     }
     if header.is_corrupt {
-        notes.push("marked corrupt by QEMU: `qemu-img check` says what is wrong".to_owned());
+        doubts.push("marked corrupt by QEMU: `qemu-img check` says what is wrong".to_owned());
     }
     let snapshots = snapshots(&*file, &header, opening.limits)?;
     if !snapshots.is_empty() {
@@ -262,7 +262,7 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     };
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
     let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Qcow2, parents: Vec::new(), notes }.over(parent))
+    Ok(Disk { data, format: DiskFormat::Qcow2, parents: Vec::new(), notes, doubts }.over(parent))
 }
 
 /// QEMU's names of formats.

@@ -15,7 +15,13 @@ pub(super) fn open(
     siblings: &dyn Siblings,
     limits: &Limits,
 ) -> Result<Disk> {
-    let mut disk = Disk { data: file, format: DiskFormat::Raw, parents: Vec::new(), notes: Vec::new() };
+    let mut disk = Disk {
+        data: file,
+        format: DiskFormat::Raw,
+        parents: Vec::new(),
+        notes: Vec::new(),
+        doubts: Vec::new(),
+    };
     let Some((stem, first, width)) = numbered(name) else { return Ok(disk) };
     let mut others: Vec<(u64, String)> = siblings
         .names(limits)?

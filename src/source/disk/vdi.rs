@@ -102,7 +102,8 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
     let map = Vdi { tables: Tables::new(file, &opening.cache), header };
     let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vdi, parents: Vec::new(), notes: Vec::new() }.over(parent))
+    Ok(Disk { data, format: DiskFormat::Vdi, parents: Vec::new(), notes: Vec::new(), doubts: Vec::new() }
+        .over(parent))
 }
 
 /// The image of this UUID among the files beside.

@@ -114,7 +114,8 @@ impl Footer {
 pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<Disk> {
     let mut notes = Vec::new();
     let footer = Footer::of(&*file, &mut notes)?;
-    let disk = |data, notes| Disk { data, format: DiskFormat::Vhd, parents: Vec::new(), notes };
+    let disk =
+        |data, notes| Disk { data, format: DiskFormat::Vhd, parents: Vec::new(), notes, doubts: Vec::new() };
     match footer.kind {
         2 => Ok(disk(Arc::new(Section::new(file, 0, footer.size_bytes)?), notes)),
         3 | 4 => {

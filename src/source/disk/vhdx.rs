@@ -267,7 +267,7 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     let map = Vhdx::new(opened, parent.is_some(), opening)?;
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
     let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vhdx, parents: Vec::new(), notes }.over(parent))
+    Ok(Disk { data, format: DiskFormat::Vhdx, parents: Vec::new(), notes, doubts: Vec::new() }.over(parent))
 }
 
 fn parent(locator: &BTreeMap<String, String>, opening: &mut Opening<'_>) -> Result<(String, Disk)> {

@@ -195,7 +195,7 @@ pub(super) fn open(name: &str, file: Arc<dyn ReadAt>, opening: &mut Opening<'_>)
     let parent = descriptor.parent(opening)?;
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
     let data = Sparse::open(file, parent_data, &opening.cache, &mut notes)?;
-    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes }.over(parent))
+    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes, doubts: Vec::new() }.over(parent))
 }
 
 /// The disk that a text describes.
@@ -219,7 +219,7 @@ fn described(descriptor: &Descriptor, opening: &mut Opening<'_>) -> Result<Disk>
         joined.push(part, size_bytes).at(place)?;
     }
     let data = Arc::new(Mapped::new(joined, None, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes }.over(parent))
+    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes, doubts: Vec::new() }.over(parent))
 }
 
 /// Opens one extent; `start` is where it begins in the disk, `below` is the whole disk's parent.
