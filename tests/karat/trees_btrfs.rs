@@ -465,6 +465,42 @@ fn any_damage_under_a_right_checksum_ends() {
     }
 }
 
+/// An entry that leads elsewhere by number (what is listed) than by hash (what is opened).
+#[test]
+fn a_name_that_leads_to_two_files_is_told() {
+    const NODE: usize = 16384;
+    const DIR_INDEX: u8 = 96;
+    let mut broken = disk("subvolumes");
+    let mut changed = 0;
+    for at in (0..broken.size_bytes / NODE as u64).map(|number| number * NODE as u64) {
+        if !broken.pages.contains_key(&(at / PAGE as u64)) {
+            continue;
+        }
+        let mut node = vec![0; NODE];
+        broken.read_exact_at(at, &mut node).unwrap();
+        if crc32c::crc32c(&node[32..]).to_le_bytes() != node[..4] || node[100] != 0 {
+            continue;
+        }
+        let number = |from: usize| u32::from_le_bytes(node[from..from + 4].try_into().unwrap()) as usize;
+        let items = (0..number(96)).map(|item| 101 + item * 25).filter(|item| node[item + 8] == DIR_INDEX);
+        let data: Vec<usize> = items.map(|item| 101 + number(item + 17)).collect();
+        let found = data.into_iter().find(|data| node[data + 30..].starts_with(b"conf-4"));
+        let Some(data) = found else { continue };
+        node[data] ^= 1;
+        let sum = crc32c::crc32c(&node[32..]).to_le_bytes();
+        node[..4].copy_from_slice(&sum);
+        for (byte, value) in node.iter().enumerate() {
+            broken.change(at + byte as u64, |old| *old = *value);
+        }
+        changed += 1;
+    }
+    assert!(changed > 0);
+    let tree = broken.open().unwrap();
+    let (_, errors) = walk(&tree, tree.root());
+    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|error| error.contains("`conf-4` is") && error.contains("by hash")), "{told:?}");
+}
+
 /// What this machine's mkfs.btrfs makes of a directory, by the directory and by `btrfs restore`.
 #[test]
 fn what_mkfs_writes_is_what_it_was_given() {

@@ -180,6 +180,21 @@ fn look_ups_ignore_case_and_know_short_names() {
 }
 
 #[test]
+fn stored_names_that_end_in_dots_are_found() {
+    let mut bytes = image("fat/fat12");
+    let short = b"ETC        ";
+    let at = bytes.windows(short.len()).position(|name| name == short).unwrap();
+    bytes[at..at + 3].copy_from_slice(b"E..");
+    // Every name that is shown is looked up.
+    let found = rows(&*on(fat, bytes).unwrap());
+    assert!(
+        found.contains_key("e..") || found.contains_key("E.."),
+        "{:?}",
+        found.keys().take(9).collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn every_geometry_of_fat_is_read() {
     if !has_tool("mkfs.vfat") || !has_tool("mcopy") || !has_tool("blkid") {
         return;
