@@ -15,6 +15,7 @@
 //! Not read: the allocation bitmap, the copy of the boot region, the marks of a volume that was not unmounted,
 //! parameters of flash memory, access control of Windows CE.
 
+use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use super::fat::{serial, within};
 use super::names::{from_utf16, without_last_dots};
 use super::{CachedReader, DirEntry, FileTree, FsIdentity, FsKind, Need, NodeId, NodeKind, NodeMeta};
 use crate::bytes::{ReadAt, size_of_len};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 use crate::tree::fields::len;
 
@@ -202,6 +203,12 @@ fn upcase(clusters: &Clusters, checksum: u32, place: Place, limits: &Limits) -> 
     Upcase::decode(&bytes, checksum)
 }
 
+/// A name without the dots at its end.
+fn without_dots(name: &[u16]) -> &[u16] {
+    let end = name.iter().rposition(|unit| *unit != u16::from(b'.'));
+    name.get(..end.map_or(0, |last| last.saturating_add(1))).unwrap_or_default()
+}
+
 impl FileTree for Exfat {
     fn identity(&self) -> &FsIdentity {
         &self.identity
@@ -222,9 +229,16 @@ impl FileTree for Exfat {
 
     fn read_dir(&self, directory: NodeId, each: &mut dyn FnMut(DirEntry<'_>) -> Result<()>) -> Result<()> {
         let mut damage = None;
+        let mut seen = BTreeSet::new();
         self.files(directory, &mut |file| {
+            let name = from_utf16(file.name.iter().copied());
+            // A look-up comes to the other one.
+            if !seen.insert(self.upcase.up(without_dots(&file.name).iter().copied())) {
+                let found = format!("{} twice", quoted(&name));
+                damage.get_or_insert(Error::malformed(FORMAT, "name", None, found, "once"));
+            }
             match self.node(directory, file) {
-                Ok(node) => each(DirEntry { name: &from_utf16(file.name.iter().copied()), node })?,
+                Ok(node) => each(DirEntry { name: &name, node })?,
                 Err(error) => {
                     damage.get_or_insert(error);
                 }
@@ -239,8 +253,7 @@ impl FileTree for Exfat {
         let wanted = self.upcase.up(name.encode_utf16());
         let mut found = None;
         let read = self.files(directory, &mut |file| {
-            let end = file.name.iter().rposition(|unit| *unit != u16::from(b'.'));
-            let own = file.name.get(..end.map_or(0, |last| last.saturating_add(1))).unwrap_or_default();
+            let own = without_dots(&file.name);
             if own.len() != wanted.len() || self.upcase.up(own.iter().copied()) != wanted {
                 return Ok(ControlFlow::Continue(()));
             }

@@ -17,16 +17,17 @@
 //! Not read: the second table (unless the volume says that only that one is kept), the marks of a volume that
 //! was not unmounted, OS/2 extended attributes, volumes without a BIOS parameter block (DOS 1).
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::clusters::{Chain, Clusters, Length, Width};
 use super::extents::{Extent, ExtentContent};
-use super::names::{is_same, without_last_dots};
+use super::names::{folded, is_same, without_last_dots};
 use super::{CachedReader, DirEntry, FileTree, FsIdentity, FsKind, Need, NodeId, NodeKind, NodeMeta};
 use crate::bytes::{ReadAt, size_of_len};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 
 mod boot;
@@ -212,10 +213,19 @@ impl FileTree for Fat {
 
     fn read_dir(&self, directory: NodeId, each: &mut dyn FnMut(DirEntry<'_>) -> Result<()>) -> Result<()> {
         let mut damage = None;
+        let mut seen = BTreeSet::new();
         self.records(directory, &mut |record| {
             if record.entry.is_label() {
                 return Ok(ControlFlow::Continue(()));
             }
+            let key = folded(without_last_dots(&record.name));
+            // A look-up comes to the other one.
+            if seen.contains(&key) {
+                let found = format!("{} twice", quoted(&record.name));
+                damage.get_or_insert(Error::malformed(FORMAT, "name", record.offset, found, "once"));
+            }
+            seen.insert(key);
+            seen.insert(folded(without_last_dots(&names::short(&record.entry))));
             match self.node(record) {
                 Ok(node) => each(DirEntry { name: &record.name, node })?,
                 Err(error) => {

@@ -31,12 +31,21 @@ pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The upper case of a character where that is one character, else the character.
+/// The upper case of a character where that is one character and no letter of ASCII stands for another, else
+/// the character.
 fn upper(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
-        (Some(only), None) => only,
+        (Some(only), None) if c.is_ascii() || !only.is_ascii() => only,
         _ => c,
+    }
+}
+
+/// What all names have that are the same by [`is_same`].
+pub(super) fn folded(name: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(name) {
+        Ok(text) => text.chars().map(upper).collect::<String>().into_bytes(),
+        Err(_) => name.to_ascii_uppercase(),
     }
 }
 

@@ -121,15 +121,14 @@ struct Listing<'a, 'e> {
     /// Of all names together.
     length: u64,
     /// Of every entry that was shown.
-    digests: Vec<[u8; 16]>,
+    digests: Vec<Digest>,
 }
 
-/// What tells an entry from all others: half of its SHA-256, which nobody can make two entries have.
-fn digest(entry: Entry<'_>) -> [u8; 16] {
-    let Key { object, kind, offset } = entry.key;
-    let head = [&object.to_le_bytes()[..], &[kind], &offset.to_le_bytes()].concat();
-    let sum = Sha256::of(&[&head[..], entry.name].concat());
-    array_at(&sum.0, 0)
+/// A name as half of its SHA-256, which nobody can make two names have, and what it names.
+type Digest = ([u8; 16], Key);
+
+fn digest(entry: Entry<'_>) -> Digest {
+    (array_at(&Sha256::of(entry.name).0, 0), entry.key)
 }
 
 impl Listing<'_, '_> {
@@ -149,7 +148,7 @@ impl Listing<'_, '_> {
         read.and(damage.map_or(Ok(()), Err))
     }
 
-    /// Whether what is found by hash is what was shown.
+    /// Whether what is found by hash is what was shown, each name once.
     fn is_same_by_hash(&mut self, subvolume: &Subvolume<'_>, directory: u64) -> bool {
         let mut by_hash = Vec::with_capacity(self.digests.len());
         let read = scan(subvolume, directory, DIR_ITEM, &mut |item| {
@@ -160,26 +159,32 @@ impl Listing<'_, '_> {
         });
         by_hash.sort_unstable();
         self.digests.sort_unstable();
-        read.is_ok() && by_hash == self.digests
+        let is_once = by_hash.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a != b));
+        read.is_ok() && is_once && by_hash == self.digests
     }
 
     /// What is found by hash and was not found by number: an error, because one of both is not right.
     fn left_by_hash(&mut self, subvolume: &Subvolume<'_>, directory: u64) -> Result<()> {
         let mut shown: BTreeMap<Vec<u8>, Key> = BTreeMap::new();
-        // Its damage was told before.
+        let mut damage = None;
+        // Other damage of it was told before.
         let _ = scan(subvolume, directory, DIR_INDEX, &mut |item| {
             let _ = each_in(item, &mut |entry| {
+                if shown.contains_key(entry.name) {
+                    let found = format!("{} twice by number", quoted(entry.name));
+                    damage.get_or_insert(item.wrong("name", HEADER_BYTES, found, "once"));
+                }
                 shown.entry(entry.name.to_vec()).or_insert(entry.key);
                 Ok(())
             });
             Ok(())
         });
-        let mut damage = None;
         let mut by_hash = BTreeSet::new();
         let read = scan(subvolume, directory, DIR_ITEM, &mut |item| {
             let shown = each_in(item, &mut |entry| {
                 let is_new = by_hash.insert(entry.name.to_vec());
                 let found = match shown.get(entry.name) {
+                    _ if !is_new => format!("{} twice by hash", quoted(entry.name)),
                     Some(key) if *key == entry.key => return Ok(()),
                     Some(key) => {
                         format!("{} is {} by hash and {key} by number", quoted(entry.name), entry.key)
