@@ -173,10 +173,7 @@ fn gather_all(named: &[Named], strata: &[&dyn Stratum], run: &Run<'_>) -> Vec<Re
 }
 
 fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, run: &Run<'_>) {
-    let facts = {
-        let _slot = run.slots.take();
-        gather(stratum, Scope::Only(&places(run)), &run.collectors, run.options.limits())
-    };
+    let facts = gather_root(stratum, run);
     let read = facts.is_ok();
     let facts = facts.unwrap_or_else(|error| {
         inventory.gaps.push(required(&error));
@@ -186,13 +183,14 @@ fn directory(inventory: &mut Inventory, stratum: &dyn Stratum, run: &Run<'_>) {
     finish(inventory, || squash(vec![facts]), &[stratum], run, &());
 }
 
-/// Where the collectors look, sorted.
-fn places(run: &Run<'_>) -> Vec<ImagePath> {
+/// What a root file system says where the collectors look.
+fn gather_root(stratum: &dyn Stratum, run: &Run<'_>) -> Result<Facts> {
     let all = run.collectors.iter().flat_map(|c| c.places());
     let mut places: Vec<ImagePath> = all.map(|place| ImagePath::from(*place)).collect();
     places.sort();
     places.dedup();
-    places
+    let _slot = run.slots.take();
+    gather(stratum, Scope::Only(&places), &run.collectors, run.options.limits())
 }
 
 fn nothing_looked_for() -> Gap {

@@ -3,18 +3,17 @@
 
 use std::sync::Arc;
 
-use crate::collect::{assemble, follow_up, gather, nothing_found, squash};
+use crate::collect::{assemble, follow_up, nothing_found, squash};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::model::{Coverage, Gap, Inventory, StratumId, System};
 use crate::root::{self, Found, SystemRoot};
 use crate::source::NamedDisk;
-use crate::stratum::Scope;
 use crate::tree::{self, BlockCache, TreeStratum};
 use crate::volume::{self, Layout, RestState, Role, Table};
 
 use super::run::Run;
-use super::{Needs, nothing_looked_for, places, required};
+use super::{Needs, gather_root, nothing_looked_for, required};
 
 /// The volumes of all disks of an image, and what was said of them before systems were looked for.
 #[derive(Default)]
@@ -85,11 +84,7 @@ fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Cov
         Ok(stratum) => stratum,
         Err(error) => return (None, vec![required(&error)], Vec::new()),
     };
-    let facts = {
-        let _slot = run.slots.take();
-        gather(&stratum, Scope::Only(&places(run)), &run.collectors, limits)
-    };
-    let facts = facts.unwrap_or_else(|error| {
+    let facts = gather_root(&stratum, run).unwrap_or_else(|error| {
         gaps.push(required(&error));
         Default::default()
     });
