@@ -13,6 +13,7 @@ pub mod fact;
 pub mod follow_up;
 pub mod gather;
 mod os_release;
+mod rpm;
 pub mod squash;
 mod unread;
 
@@ -37,6 +38,9 @@ pub static COLLECTORS: &[&dyn Collector] = &[
     &dpkg::DpkgFiles,
     &apk::Apk,
     &apk::ApkFiles,
+    &rpm::Rpm,
+    &rpm::RpmFiles,
+    &rpm::RpmHistory,
     &changelogs::Changelogs,
     &boot::Boot,
     &unread::Unread,

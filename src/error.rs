@@ -221,7 +221,10 @@ impl From<io::Error> for Error {
 #[must_use]
 pub fn quoted(found: impl AsRef<[u8]>) -> String {
     let found = found.as_ref();
-    let (shown, more) = found.split_at_checked(64).map_or((found, ""), |(head, _)| (head, "…"));
+    let (shown, more) = match found.split_at_checked(64) {
+        Some((head, rest)) if !rest.is_empty() => (head, "…"),
+        _ => (found, ""),
+    };
     let mut out = String::from("`");
     for c in String::from_utf8_lossy(shown).chars() {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
@@ -253,6 +256,7 @@ mod tests {
     #[test]
     fn what_was_found_is_quoted_printable_and_short() {
         assert_eq!(quoted("a \"b\"\n\u{1b}ä"), "`a \"b\"\\n\\u{1b}ä`");
+        assert_eq!(quoted([b'x'; 64]), format!("`{}`", "x".repeat(64)));
         assert_eq!(quoted([b'x'; 65]), format!("`{}…`", "x".repeat(64)));
     }
 

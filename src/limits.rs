@@ -113,6 +113,9 @@ limits! {
     boot_depth = 64, "levels", "blocks and conditions inside each other in a boot loader's configuration, and files that it includes: generated ones have four";
     boot_steps = 200_000, "commands", "commands of a boot loader's configuration that are followed to find its default";
     boot_entries = 10_000, "entries", "entries of a boot loader's menu: one a kernel, and its recovery";
+    rpm_header_entries = 65_535, "entries", "tags of one rpm header: rpm's own ceiling";
+    rpm_header_bytes = 256 * MIB, "bytes", "data of one rpm header: rpm's own ceiling; a kernel with its changelog has 2 MB";
+    rpm_files = 2_000_000, "files", "files of one package of rpm: the largest that are built have half a million";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";
     channel_files = 1_000_000, "files", "files and directories of one channel source: a mirror of all of Debian has fewer for one architecture";

@@ -163,6 +163,7 @@ fn package(record: Record, out: &mut Out<'_>) -> Package {
         arch: record.arch,
         source: SourcePackage { name: source, version: record.version.clone() },
         version: record.version,
+        stream: None,
         purl: String::new(),
         path: ImagePath::root(),
         stratum: StratumId(0),

@@ -9,10 +9,12 @@ use std::collections::BTreeSet;
 use crate::format::dpkg::info_name;
 use crate::format::os_release::canonical_release;
 use crate::format::system_release::{FILES, joined};
+use crate::model::version::rpm as rpm_version;
 use crate::model::{Coverage, Ecosystem, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
 
 use super::squash::{Resolved, Squashed};
-use super::{Fact, Needs};
+use super::{Fact, Needs, rpm};
+use crate::stratum::Node;
 
 pub use ownership::{Owned, Ownership};
 
@@ -92,6 +94,13 @@ fn missing(
     {
         gap(&format!("/{place}"), "apk's directory is there, and no database in it (db/installed)");
     }
+    for place in rpm::PLACES {
+        if has_files(squashed, place) && !has_database(squashed, "rpm") {
+            let reason =
+                "rpm's directory is there, and no database in it (rpmdb.sqlite, Packages.db, Packages)";
+            gap(&format!("/{place}"), reason);
+        }
+    }
     if let Some(strays) = strays(squashed, packages) {
         gap("/var/lib/dpkg/info", &strays);
     }
@@ -105,6 +114,13 @@ fn missing(
         (Some(_), None) => gap("/etc/os-release", "it names no release, so the platform is unknown"),
         (Some(_), Some(_)) => {}
     }
+}
+
+/// Whether anything but a lock is left in a directory.
+fn has_files(squashed: &Squashed, directory: &str) -> bool {
+    let Resolved::Directory(real) = squashed.resolve(&ImagePath::from(directory)) else { return false };
+    let is_file = |node: &Node| matches!(node, Node::File(_) | Node::HardLink(_) | Node::Symlink(_));
+    squashed.below(&real).any(|(path, node)| is_file(node) && path.name() != b".rpm.lock")
 }
 
 /// Whether a collector read a database, or told why it could not.
@@ -193,7 +209,10 @@ fn native_arch(packages: &[Package]) -> Option<String> {
     let is_one = |arch: &str| !matches!(arch, "all" | "noarch" | "");
     let is_manager = |p: &&Package| {
         is_one(&p.arch)
-            && matches!((p.ecosystem, &*p.name), (Ecosystem::Deb, "dpkg") | (Ecosystem::Apk, "apk-tools"))
+            && matches!(
+                (p.ecosystem, &*p.name),
+                (Ecosystem::Deb, "dpkg") | (Ecosystem::Apk, "apk-tools") | (Ecosystem::Rpm, "rpm")
+            )
     };
     if let Some(manager) = packages.iter().find(is_manager) {
         return Some(manager.arch.clone());
@@ -206,23 +225,33 @@ fn native_arch(packages: &[Package]) -> Option<String> {
     counted.first().map(|(_, arch)| (*arch).to_string())
 }
 
-/// The package URL, <https://github.com/package-url/purl-spec>, types `deb` and `apk`: the namespace is the
-/// distribution.
+/// The package URL, <https://github.com/package-url/purl-spec>, types `deb`, `apk` and `rpm`: the namespace is
+/// the distribution, qualifiers come in the order of their names.
 fn purl(package: &Package, platform: Option<&Platform>, os: Option<&OsInfo>) -> String {
     let of_its_own = match package.ecosystem {
         Ecosystem::Deb => "debian",
         Ecosystem::Apk => "alpine",
+        Ecosystem::Rpm => "rpm",
     };
+    // In a purl of rpm the epoch is a qualifier.
+    let (epoch, version) = match package.ecosystem {
+        Ecosystem::Rpm => {
+            (rpm_version::Evr::of(&package.version).epoch, rpm_version::without_epoch(&package.version))
+        }
+        _ => (None, package.version.as_str()),
+    };
+    let epoch = epoch.map(|epoch| format!("epoch={epoch}"));
+    let module = package.stream.as_ref().map(|stream| format!("rpmmod={}", escape(stream)));
     let arch =
         Some(&package.arch).filter(|arch| !arch.is_empty()).map(|arch| format!("arch={}", escape(arch)));
     let distro = platform.map(|p| format!("distro={}-{}", escape(&p.os), escape(&p.release)));
-    let qualifiers: Vec<String> = arch.into_iter().chain(distro).collect();
+    let qualifiers: Vec<String> = arch.into_iter().chain(distro).chain(epoch).chain(module).collect();
     format!(
         "pkg:{}/{}/{}@{}{}{}",
         package.ecosystem,
         escape(os.map_or(of_its_own, |os| os.id.as_str())),
         escape(&package.name),
-        escape(&package.version),
+        escape(version),
         if qualifiers.is_empty() { "" } else { "?" },
         qualifiers.join("&"),
     )
@@ -294,6 +323,7 @@ fn database_kind(collector: &str) -> Option<&'static str> {
     match collector {
         "dpkg" => Some("dpkg database"),
         "apk" => Some("apk database"),
+        "rpm" => Some("rpm database"),
         "unread" => Some("other package database"),
         _ => None,
     }

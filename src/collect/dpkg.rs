@@ -207,6 +207,7 @@ fn package(record: Record, out: &mut Out<'_>) -> Package {
         arch: record.architecture,
         version: record.version,
         source: record.source,
+        stream: None,
         purl: String::new(),
         path: ImagePath::root(),
         stratum: StratumId(0),

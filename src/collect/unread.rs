@@ -28,12 +28,6 @@ const fn application(name: &'static str, database: &'static str) -> Manager {
 
 /// A database is a file or a directory; of a directory any file below it counts.
 const MANAGERS: &[Manager] = &[
-    system("rpm", "var/lib/rpm"),
-    system("rpm", "usr/lib/sysimage/rpm"),
-    system("rpm", "usr/share/rpm/Packages"),
-    system("rpm", "usr/share/rpm/Packages.db"),
-    system("rpm", "usr/share/rpm/rpmdb.sqlite"),
-    system("rpm (as a manifest)", "var/lib/rpmmanifest/container-manifest-2"),
     system("pacman", "var/lib/pacman/local"),
     system("opkg", "usr/lib/opkg/status"),
     system("opkg", "var/lib/opkg/status"),
@@ -54,6 +48,8 @@ const NESTED: &[(&str, &str)] = &[
     ("apk", "/lib/apk/db/installed"),
     ("rpm", "/var/lib/rpm/Packages"),
     ("rpm", "/var/lib/rpm/rpmdb.sqlite"),
+    ("rpm", "/var/lib/rpm/Packages.db"),
+    ("rpm", "/usr/lib/sysimage/rpm/Packages"),
     ("rpm", "/usr/lib/sysimage/rpm/Packages.db"),
     ("rpm", "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
     ("pacman", "/var/lib/pacman/local/ALPM_DB_VERSION"),
@@ -94,7 +90,7 @@ impl Collector for Unread {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn serves(&self) -> Needs {
@@ -144,7 +140,7 @@ mod tests {
         let want = |path: &str| {
             Unread.want(&Entry { path: ImagePath::from(path), node: Node::File(Meta::default()) }) != Want::No
         };
-        assert!(want("var/lib/rpm/Packages"));
+        assert!(!want("var/lib/rpm/Packages"));
         assert!(want("var/lib/pacman/local/bash-5.2-1/desc"));
         assert!(!want("var/lib/rpm.old/Packages"));
         assert!(want("srv/var/lib/rpm/Packages"));

@@ -30,6 +30,7 @@ use memchr::memmem::{self, Finder};
 
 use crate::bytes::size_of_len;
 use crate::error::{Error, Result, quoted};
+use crate::format::cve;
 use crate::limits::Limits;
 use crate::model::version::deb;
 use crate::model::{Ecosystem, ReleaseEntry, Time};
@@ -340,7 +341,7 @@ impl Reader {
     fn collect_cves(&mut self, line: &[u8]) {
         let Some(entry) = &mut self.entry else { return };
         for at in self.cve.find_iter(line) {
-            entry.cves.extend(line.get(at..).and_then(cve_id));
+            entry.cves.extend(line.get(at..).and_then(cve::id_at_start));
         }
     }
 
@@ -395,17 +396,6 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn split(text: &[u8], wanted: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     let len = text.iter().take_while(|b| wanted(**b)).count();
     text.split_at_checked(len).unwrap_or((text, &[]))
-}
-
-/// `CVE-`, four digits, a hyphen and four digits or more, from the start of the text.
-fn cve_id(text: &[u8]) -> Option<String> {
-    let (year, rest) = split(text.strip_prefix(b"CVE-")?, |b| b.is_ascii_digit());
-    let (number, _) = split(rest.strip_prefix(b"-")?, |b| b.is_ascii_digit());
-    if year.len() != 4 || number.len() < 4 {
-        return None;
-    }
-    // Both are digits, so this loses nothing.
-    Some(format!("CVE-{}-{}", String::from_utf8_lossy(year), String::from_utf8_lossy(number)))
 }
 
 /// `XB-`, `XCS-` and so on: keys that anyone may add.

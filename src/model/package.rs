@@ -16,6 +16,8 @@ pub enum Ecosystem {
     Deb,
     /// Alpine packages: apk.
     Apk,
+    /// Packages of Red Hat, SUSE and their kin: rpm.
+    Rpm,
 }
 
 impl fmt::Display for Ecosystem {
@@ -23,6 +25,7 @@ impl fmt::Display for Ecosystem {
         f.write_str(match self {
             Ecosystem::Deb => "deb",
             Ecosystem::Apk => "apk",
+            Ecosystem::Rpm => "rpm",
         })
     }
 }
@@ -49,6 +52,9 @@ pub struct Package {
     pub version: String,
     /// The source that it was built from.
     pub source: SourcePackage,
+    /// The module and its stream that it is of (`nodejs:18`), where it is of a module of rpm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
     /// Package URL.
     pub purl: String,
     /// The database or file that says so.
@@ -73,4 +79,16 @@ pub struct Package {
     /// When it was built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_at: Option<Time>,
+}
+
+impl Package {
+    /// The name of its source with the module stream, where it is of one: `nodejs/nodejs:18`. The streams of a
+    /// module are published side by side, each with versions of its own.
+    #[must_use]
+    pub fn source_key(&self) -> String {
+        match &self.stream {
+            Some(stream) => format!("{}/{stream}", self.source.name),
+            None => self.source.name.clone(),
+        }
+    }
 }

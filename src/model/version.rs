@@ -6,6 +6,7 @@ use super::Ecosystem;
 
 pub mod apk;
 pub mod deb;
+pub mod rpm;
 
 /// Compares two versions in the order of their ecosystem. Total on any text; two versions are equal exactly
 /// if the reference implementation calls them equal.
@@ -14,5 +15,6 @@ pub fn compare(ecosystem: Ecosystem, a: &str, b: &str) -> Ordering {
     match ecosystem {
         Ecosystem::Deb => deb::compare(a, b),
         Ecosystem::Apk => apk::compare(a, b),
+        Ecosystem::Rpm => rpm::compare(a, b),
     }
 }

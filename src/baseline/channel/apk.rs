@@ -254,6 +254,7 @@ fn package(record: Record) -> Package {
         arch: record.arch,
         source: SourcePackage { name: source, version: record.version.clone() },
         version: record.version,
+        stream: None,
         purl: String::new(),
         path: ImagePath::root(),
         stratum: StratumId(0),

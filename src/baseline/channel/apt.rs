@@ -278,6 +278,7 @@ pub(super) fn offered(record: Record) -> Package {
         arch: record.architecture,
         version: record.version,
         source: record.source,
+        stream: None,
         purl: String::new(),
         path: ImagePath::root(),
         stratum: StratumId(0),

@@ -1,5 +1,7 @@
 //! Which packages are installed at last, and since which stratum.
 
+mod databases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Ecosystem, Gap, ImagePath, Package, StratumId};
@@ -8,11 +10,16 @@ use super::super::Fact;
 use super::super::gather::Found;
 use super::super::squash::Squashed;
 
-/// A package by what only one of can be installed.
-type Key = (Ecosystem, String, String);
+/// A package by what only one of can be installed: ecosystem, name, architecture; with rpm also the version,
+/// because it keeps several of some (kernels).
+type Key = (Ecosystem, String, String, String);
 
 fn key(package: &Package) -> Key {
-    (package.ecosystem, package.name.clone(), package.arch.clone())
+    let version = match package.ecosystem {
+        Ecosystem::Rpm => package.version.clone(),
+        _ => String::new(),
+    };
+    (package.ecosystem, package.name.clone(), package.arch.clone(), version)
 }
 
 /// The installed packages, and a gap for each that is listed twice with different versions.
@@ -23,10 +30,11 @@ pub(super) fn installed(squashed: &Squashed) -> (Vec<Package>, Vec<Gap>) {
 
 /// Joins databases: lists first, then the changes that are not folded into them, in the order of their paths.
 fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMap<Key, Package>, Vec<Gap>) {
+    let files: Vec<(&ImagePath, &Found)> = files.collect();
     let mut packages: BTreeMap<Key, Package> = BTreeMap::new();
     let mut amendments = Vec::new();
-    let mut gaps = Vec::new();
-    for (path, found) in files {
+    let (outdated, mut gaps) = databases::outdated(&files);
+    for (path, found) in files.into_iter().filter(|(path, _)| !outdated.contains(path)) {
         for (_, fact) in found.iter().flat_map(|part| &part.facts) {
             match fact {
                 Fact::Packages(list) => {
@@ -40,7 +48,7 @@ fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMa
         }
     }
     for (path, change) in amendments {
-        let key = (change.ecosystem, change.name.clone(), change.arch.clone());
+        let key = (change.ecosystem, change.name.clone(), change.arch.clone(), String::new());
         if !change.is_multi_arch_same
             && let Some(other) = only_one_named(&packages, change.ecosystem, &change.name)
         {
@@ -57,8 +65,8 @@ fn join<'s>(files: impl Iterator<Item = (&'s ImagePath, &'s Found)>) -> (BTreeMa
 /// The installed package of this name, if there is just one.
 fn only_one_named(packages: &BTreeMap<Key, Package>, ecosystem: Ecosystem, name: &str) -> Option<Key> {
     let mut named = packages
-        .range((ecosystem, name.to_owned(), String::new())..)
-        .take_while(|((e, n, _), _)| *e == ecosystem && n == name);
+        .range((ecosystem, name.to_owned(), String::new(), String::new())..)
+        .take_while(|((e, n, ..), _)| *e == ecosystem && n == name);
     match (named.next(), named.next()) {
         (Some((key, _)), None) => Some(key.clone()),
         _ => None,
