@@ -11,7 +11,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Ecosystem, Platform, Sha256, SourcePackage, Time, version};
+use crate::model::{Advisory, Ecosystem, Platform, Sha256, SourcePackage, Time, version};
 
 mod adopt;
 mod build;
@@ -261,9 +261,20 @@ pub struct Release {
     /// So many of a hundred hosts are offered it, where its channel still phases it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phased_percent: Option<u8>,
+    /// The advisories that publish it, sorted by id, with the CVE ids that they fix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advisories: Vec<Advisory>,
     /// The CVE ids that its own entry names, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cves: Vec<String>,
+}
+
+impl Release {
+    /// The CVE ids that its entry names or its advisories fix; one that both have comes twice.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let fixed = self.advisories.iter().flat_map(|advisory| &advisory.cves);
+        self.cves.iter().chain(fixed).map(String::as_str)
+    }
 }
 
 /// What a date of publication rests on, best first.

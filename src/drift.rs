@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baseline, Evidence, HostId, PlatformBaseline};
-use crate::model::{Ecosystem, Platform, System, Time};
+use crate::model::{Advisory, Ecosystem, Platform, System, Time};
 
 mod compare;
 mod explain;
@@ -289,7 +289,11 @@ pub struct Patch {
     /// It is installed beside the image's version, and would not boot: the boot loader's default is another.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latent: bool,
-    /// CVE ids that it names and no entry at or below the image's version does, sorted.
+    /// The advisories that publish it, with the CVE ids that they fix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advisories: Vec<Advisory>,
+    /// CVE ids that its changelog names or its advisories fix, and no entry at or below the image's version
+    /// names, sorted. Those of the advisories are fixed; the others are only named.
     pub cves: Vec<String>,
 }
 

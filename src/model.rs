@@ -17,6 +17,6 @@ pub use inventory::{
 };
 pub use package::{Ecosystem, Package, SourcePackage};
 pub use platform::Platform;
-pub use release::ReleaseEntry;
+pub use release::{Advisory, ReleaseEntry};
 pub use stratum_id::StratumId;
 pub use time::Time;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::channel::{ChannelInput, ChannelKind, Offer};
+use super::channel::{ChannelInput, Offer};
 use super::gathering::Gathering;
 use super::suites::release_of;
 use super::{BASELINE_SCHEMA, Baseline, BaselineSource, HostId, PlatformBaseline, SourceRole};
@@ -143,8 +143,7 @@ fn add_channels<'a>(
     sources: &mut BTreeSet<BaselineSource>,
 ) -> Result<()> {
     for channel in channels {
-        let is_folder = matches!(channel.kind, ChannelKind::DebFolder | ChannelKind::ChangelogFolder);
-        if channel.taken_at.is_none() && !is_folder {
+        if channel.taken_at.is_none() && !channel.kind.is_folder() {
             return Err(Error::config("nothing says when it was as it is: it bears no date")
                 .hint("fetch its Release too, or say it with --channel-taken-at")
                 .at(channel.id.clone()));

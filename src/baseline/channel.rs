@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result, ResultExt as _};
 use crate::limits::Limits;
-use crate::model::{Package, Platform, ReleaseEntry, Sha256, Time};
+use crate::model::{Advisory, Ecosystem, Package, Platform, ReleaseEntry, Sha256, Time};
 
 mod apk;
 mod apt;
@@ -55,8 +55,23 @@ pub struct ChannelInput {
     pub packages: Vec<Offer>,
     /// What changelogs say, sorted, once each.
     pub releases: Vec<ReleaseEntry>,
+    /// What advisories publish, sorted, once each.
+    pub advisories: Vec<Published>,
     /// What was passed over, or is not as it should be and loses nothing; for a person to read.
     pub notes: Vec<String>,
+}
+
+/// A version that an advisory publishes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    /// Whose version order it follows.
+    pub ecosystem: Ecosystem,
+    /// The source, as packages of it are compared: with the stream of a module.
+    pub source: String,
+    /// The source version.
+    pub version: String,
+    /// What publishes it.
+    pub advisory: Advisory,
 }
 
 /// A package as a channel offers it.
@@ -77,10 +92,22 @@ pub enum ChannelKind {
     AptList,
     /// An index of an Alpine repository.
     ApkIndex,
+    /// A repository of rpm packages, by its metadata (`repodata`).
+    RpmRepository,
     /// A folder of `.deb` files.
     DebFolder,
+    /// A folder of `.rpm` files.
+    RpmFolder,
     /// A folder of changelogs.
     ChangelogFolder,
+}
+
+impl ChannelKind {
+    /// Whether it is files without a date of their own, that prove no absence.
+    #[must_use]
+    pub fn is_folder(self) -> bool {
+        matches!(self, ChannelKind::DebFolder | ChannelKind::RpmFolder | ChannelKind::ChangelogFolder)
+    }
 }
 
 /// What reading depends on.

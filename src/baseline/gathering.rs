@@ -66,7 +66,7 @@ impl<'a> Gathering<'a> {
         let known_at =
             channel.taken_at.or_else(|| newest_in(channel)).map_or(taken_at, |at| at.min(taken_at));
         self.as_of = self.as_of.max(Some(known_at));
-        let is_repository = !matches!(channel.kind, ChannelKind::DebFolder | ChannelKind::ChangelogFolder);
+        let is_repository = !channel.kind.is_folder();
         let lists_components = !channel.whole_components.is_empty();
         let shelf: Shelf = is_repository.then(|| match (&channel.suite, lists_components) {
             (Some(suite), true) => format!("{suite}/{}", channel.whole_components.join("+")),
@@ -91,6 +91,30 @@ impl<'a> Gathering<'a> {
             }
         }
         self.add_changelogs(&channel.releases, known_at);
+        self.add_advisories(channel);
+    }
+
+    /// Adds what advisories publish; of rpm, metadata names every version that was published.
+    fn add_advisories(&mut self, channel: &ChannelInput) {
+        let mut named: BTreeMap<(Ecosystem, Cow<'_, str>), Vec<&str>> = BTreeMap::new();
+        for published in &channel.advisories {
+            let key = (published.ecosystem, published.source.clone());
+            let gathered = self.sources.entry(key).or_default();
+            let known = gathered.advisories.entry(published.version.clone()).or_default();
+            known.insert(published.advisory.clone());
+            let source = (published.ecosystem, Cow::from(&published.source));
+            named.entry(source).or_default().push(&published.version);
+        }
+        if channel.kind == ChannelKind::RpmRepository {
+            for offer in &channel.packages {
+                let (source, version) = source_of(&offer.package);
+                named.entry((offer.package.ecosystem, source)).or_default().push(version);
+            }
+        }
+        for ((ecosystem, source), versions) in named {
+            let gathered = self.sources.entry((ecosystem, source.into_owned())).or_default();
+            gathered.add_span(ecosystem, &versions);
+        }
     }
 
     /// Adds what an earlier baseline knows of the platform, but for what its hosts run.

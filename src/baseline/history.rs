@@ -6,13 +6,13 @@ mod tests;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::listings::{Listed, Listings};
 use super::suites::{PlatformSuites, Pocket};
 use super::vendor::has_foreign_suites;
 use super::{Because, Evidence, History, OtherEntry, Release, Sighting, SourceRole, Span, is_backport};
-use crate::model::{Ecosystem, Package, ReleaseEntry, Time, version};
+use crate::model::{Advisory, Ecosystem, Package, ReleaseEntry, Time, version};
 
 /// What all hosts and channel sources together say of one source package.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,8 @@ pub(super) struct Gathered {
     pub(super) phased: BTreeMap<String, (Time, Option<u8>)>,
     /// Oldest and newest version of each changelog that was read.
     pub(super) spans: Vec<Span>,
+    /// Advisories by the source version that they publish.
+    pub(super) advisories: BTreeMap<String, BTreeSet<Advisory>>,
     /// A package of it says that a third party made it.
     pub(super) third_party: bool,
     /// Up to when a host or a folder knew of it.
@@ -45,6 +47,9 @@ impl Gathered {
     pub(super) fn add_changelog(&mut self, ecosystem: Ecosystem, entries: &[Joined<'_>]) {
         for joined in entries {
             joined.merge(if joined.entry.rebuild { &mut self.rebuilds } else { &mut self.entries });
+        }
+        if ecosystem == Ecosystem::Rpm {
+            return; // that a changelog has an entry does not mean that the version was published
         }
         let own = || entries.iter().filter(|joined| !joined.entry.rebuild);
         let order = |a: &&Joined<'_>, b: &&Joined<'_>| version::compare(ecosystem, &a.version, &b.version);
@@ -62,9 +67,21 @@ impl Gathered {
 }
 
 impl Gathered {
+    /// Notes that channel metadata names these versions, so that none of the channel is missing between them.
+    pub(super) fn add_span(&mut self, ecosystem: Ecosystem, versions: &[&str]) {
+        let order = |a: &&&str, b: &&&str| version::compare(ecosystem, a, b);
+        if let (Some(oldest), Some(newest)) = (versions.iter().min_by(order), versions.iter().max_by(order)) {
+            let span = Span { oldest: (*oldest).to_owned(), newest: (*newest).to_owned(), since: None };
+            if !self.spans.contains(&span) {
+                self.spans.push(span);
+            }
+        }
+    }
+
     /// Notes what a package that was seen says of builds: of its source's version, or of a rebuild of that.
     pub(super) fn note_build(&mut self, package: &Package, version: &str, seen_at: Time) {
-        if package.version != version && package.version.starts_with(version) {
+        let is_rebuild = package.version != version && package.version.starts_with(version);
+        if is_rebuild && package.ecosystem != Ecosystem::Rpm {
             note_earliest(&mut self.seen_rebuilds, package.version.clone(), seen_at);
         } else if let Some(at) = package.built_at {
             note_earliest(&mut self.built, version.to_owned(), at.min(seen_at));
@@ -92,6 +109,10 @@ impl Gathered {
             }
             if let Some(at) = release.built_at {
                 note_earliest(&mut self.built, release.version.clone(), at);
+            }
+            if !release.advisories.is_empty() {
+                let known = self.advisories.entry(release.version.clone()).or_default();
+                known.extend(release.advisories.iter().cloned());
             }
         }
         for rebuild in &history.rebuilds {
@@ -270,6 +291,7 @@ pub(super) fn history_of(
     let third_party = gathered.third_party || installed_entries_are_foreign;
     let listed = || gathered.listed.keys().map(|(version, _)| version);
     let rules = Rules {
+        ecosystem,
         third_party,
         backport: gathered.installed.keys().chain(listed()).any(|version| is_backport(version)),
         calendar,
@@ -297,7 +319,7 @@ pub(super) fn history_of(
             }),
         }
     }
-    for version in seen.keys() {
+    for version in seen.keys().chain(gathered.advisories.keys()) {
         if !releases.iter().any(|r: &Release| version::compare(ecosystem, &r.version, version).is_eq()) {
             let because = match gathered.installed.contains_key(version) {
                 true => Because::Installed,
@@ -309,6 +331,7 @@ pub(super) fn history_of(
     for release in &mut releases {
         release.built_at = gathered.built.get(&release.version).copied();
         release.phased_percent = gathered.phased.get(&release.version).and_then(|(_, percent)| *percent);
+        date_by_advisories(release, gathered.advisories.get(&release.version));
     }
     let mut rebuilds: Vec<Release> = gathered
         .rebuilds
@@ -366,7 +389,7 @@ impl Gathered {
         }
         let from = (version.to_owned(), None);
         let is_listed = self.listed.range(from..).next().is_some_and(|((v, _), _)| v == version);
-        is_listed.then_some(Because::Repository)
+        (is_listed || self.advisories.contains_key(version)).then_some(Because::Repository)
     }
 
     /// By version the first time at which anything had it.
@@ -394,6 +417,18 @@ impl Gathered {
         let mut sightings: Vec<Sighting> = on_hosts.chain(listed).collect();
         sightings.sort_by(|a, b| version::compare(ecosystem, &b.version, &a.version).then_with(|| a.cmp(b)));
         sightings
+    }
+}
+
+/// An advisory publishes a release on the day of its issue; of several the first does.
+fn date_by_advisories(release: &mut Release, advisories: Option<&BTreeSet<Advisory>>) {
+    release.advisories = advisories.into_iter().flatten().cloned().collect();
+    release.security |= release.advisories.iter().any(Advisory::is_security);
+    if let Some(issued) = release.advisories.iter().filter_map(|advisory| advisory.issued).min() {
+        release.published = Some(issued);
+        release.evidence = Evidence::Advisory;
+        // What its changelog and its build say does not move what its publisher says.
+        release.not_before = None;
     }
 }
 
@@ -451,6 +486,7 @@ fn brought_by(
 
 /// What decides whether an entry is a release of this source on this platform.
 struct Rules<'a> {
+    ecosystem: Ecosystem,
     third_party: bool,
     backport: bool,
     calendar: &'a Calendar<'a>,
@@ -463,14 +499,19 @@ impl Rules<'_> {
         match pocket {
             Some(Pocket::Backports) if self.backport => Some(Because::Backport),
             Some(Pocket::Security | Pocket::Updates | Pocket::Release) => Some(Because::OwnSuite),
-            _ if self.third_party && !unreleased => Some(Because::ThirdParty),
+            // Of rpm a version counts that something has, whoever made it.
+            _ if self.third_party && !unreleased && self.ecosystem != Ecosystem::Rpm => {
+                Some(Because::ThirdParty)
+            }
             _ => seen,
         }
     }
 
     fn release(&self, entry: ReleaseEntry, because: Because) -> Release {
         let pocket = self.calendar.suites.pocket(&entry.suites, entry.dated);
-        let date = entry.dated.map(|dated| self.calendar.date(dated, pocket, because));
+        // Entries of rpm are written long before the package is built.
+        let dated = entry.dated.filter(|_| self.ecosystem != Ecosystem::Rpm);
+        let date = dated.map(|dated| self.calendar.date(dated, pocket, because));
         let moved = date.is_some_and(|(_, _, moved)| moved);
         Release {
             published: date.map(|(at, ..)| at),
@@ -486,6 +527,7 @@ impl Rules<'_> {
             dated: entry.dated,
             built_at: None,
             phased_percent: None,
+            advisories: Vec::new(),
             cves: entry.cves,
             version: entry.version,
         }
@@ -512,6 +554,7 @@ fn first_sight(version: String, because: Because) -> Release {
         dated: None,
         built_at: None,
         phased_percent: None,
+        advisories: Vec::new(),
         cves: Vec::new(),
     }
 }

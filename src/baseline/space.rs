@@ -3,6 +3,9 @@
 //! A signed kernel image is built from a source of its own (`linux-signed-amd64`) whose version replaces the
 //! revision's hyphen (`6.1.192+2`); it is the kernel `linux` 6.1.192-2, and joins it. Versions of rebuilds
 //! (`+b1`) exist in the binary only.
+//!
+//! A source of rpm is told by the name of its file, which has no epoch; the streams of a module are sources of
+//! their own (`nodejs/nodejs:18`).
 
 use std::borrow::Cow;
 
@@ -13,6 +16,7 @@ use crate::model::Package;
 pub fn source_of(package: &Package) -> (Cow<'_, str>, &str) {
     match signed_kernel(&package.source.name) {
         Some(joined) => (joined, without_rebuild(&package.version)),
+        None if package.stream.is_some() => (package.source_key().into(), &package.source.version),
         None => (package.source.name.as_str().into(), &package.source.version),
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn package(text: &str) -> Package {
             name: words.get(2).copied().unwrap_or(name).into(),
             version: words.get(3).copied().unwrap_or(version).into(),
         },
+        stream: None,
         purl: format!("pkg:deb/debian/{name}@{version}"),
         path: "var/lib/dpkg/status".into(),
         stratum: StratumId(0),
@@ -120,6 +121,7 @@ pub(crate) fn listing(platform: &str, suite: &str, taken_at: &str, packages: &[&
         digest: Sha256::of(format!("{suite} {taken_at} {packages:?}").as_bytes()),
         packages: offers.collect(),
         releases: Vec::new(),
+        advisories: Vec::new(),
         notes: Vec::new(),
     }
 }
@@ -134,6 +136,7 @@ pub(crate) fn changelogs(releases: &[Vec<ReleaseEntry>]) -> ChannelInput {
         taken_at: None,
         lists_all: false,
         releases: releases.concat(),
+        advisories: Vec::new(),
         ..listing("debian/12/amd64", "", "2026-01-01", &[])
     }
 }

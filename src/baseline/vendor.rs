@@ -28,8 +28,10 @@ const MAINTAINERS: [&str; 14] = [
 /// Whether a package, by what it says of itself, is a third party's.
 #[must_use]
 pub fn is_third_party(package: &Package, platform: &Platform) -> bool {
-    if package.ecosystem == Ecosystem::Apk {
-        return is_tagged(package);
+    match package.ecosystem {
+        Ecosystem::Apk => return is_tagged(package),
+        Ecosystem::Rpm => return is_of_another_vendor(package, platform),
+        Ecosystem::Deb => {}
     }
     if let Some(origin) = &package.origin {
         return !is_distribution_origin(origin, platform);
@@ -46,6 +48,38 @@ pub fn is_third_party(package: &Package, platform: &Platform) -> bool {
 pub(super) fn is_tagged(package: &Package) -> bool {
     package.ecosystem == Ecosystem::Apk
         && package.state.as_deref().is_some_and(|state| state.contains("from @"))
+}
+
+/// Who publishes a distribution's packages of rpm, by how the vendor's name starts, in lower case.
+const VENDORS: [(&str, &[&str]); 20] = [
+    ("rhel", &["red hat"]),
+    ("centos", &["centos"]),
+    ("rocky", &["rocky"]),
+    ("almalinux", &["almalinux"]),
+    ("ol", &["oracle"]),
+    ("fedora", &["fedora project"]),
+    ("amzn", &["amazon"]),
+    ("sles", &["suse"]),
+    ("sled", &["suse"]),
+    ("sles_sap", &["suse"]),
+    ("sle-micro", &["suse"]),
+    ("sl-micro", &["suse"]),
+    ("suse-microos", &["suse"]),
+    ("opensuse-leap", &["suse", "opensuse"]),
+    ("opensuse-tumbleweed", &["opensuse", "suse"]),
+    ("opensuse", &["opensuse", "suse"]),
+    ("azurelinux", &["microsoft"]),
+    ("mariner", &["microsoft"]),
+    ("photon", &["vmware", "broadcom"]),
+    ("openeuler", &["openeuler", "http://openeuler.org"]),
+];
+
+/// Whether a package of rpm names a vendor that is not the distribution's. One of a distribution that is not
+/// known here, or that names none, is not told from the distribution's.
+fn is_of_another_vendor(package: &Package, platform: &Platform) -> bool {
+    let Some(vendor) = package.origin.as_deref().map(str::to_ascii_lowercase) else { return false };
+    let own = VENDORS.iter().find(|(os, _)| *os == platform.os);
+    own.is_some_and(|(_, names)| !names.iter().any(|name| vendor.starts_with(name)))
 }
 
 /// Whether the entry of an installed version names nothing but suites that no distribution has.

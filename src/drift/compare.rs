@@ -384,6 +384,7 @@ impl<'a> Comparer<'a> {
             security: false,
             rebuild: false,
             latent: false,
+            advisories: Vec::new(),
             cves: Vec::new(),
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn named_already<'a>(
     let others = history.others.iter().filter(|other| !newer(other.in_from()) || !newer(&other.version));
     let own = own.iter().filter(|entry| !entry.rebuild && !entry.cves.is_empty() && !newer(&entry.version));
     let mut ids: HashSet<&str> = HashSet::new();
-    ids.extend(releases.iter().flat_map(|release| &release.cves).map(String::as_str));
+    ids.extend(releases.iter().flat_map(Release::ids));
     ids.extend(others.flat_map(|other| &other.cves).map(String::as_str));
     ids.extend(own.flat_map(|entry| &entry.cves).map(String::as_str));
     ids
@@ -68,6 +68,9 @@ pub(super) fn known_patches(
         patch.cves.retain(|id| !named.contains(id.as_str()));
         patch.cves.sort_unstable();
         patch.cves.dedup();
+        for advisory in &mut patch.advisories {
+            advisory.cves.retain(|id| !named.contains(id.as_str()));
+        }
         patch.security |= !patch.cves.is_empty();
     }
     patches
@@ -86,6 +89,7 @@ pub(super) fn patch(release: &Release) -> Patch {
         security: release.security,
         rebuild: false,
         latent: false,
-        cves: release.cves.clone(),
+        advisories: release.advisories.clone(),
+        cves: release.ids().map(str::to_owned).collect(),
     }
 }

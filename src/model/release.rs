@@ -35,3 +35,32 @@ pub struct ReleaseEntry {
     #[serde(default)]
     pub cves: Vec<String>,
 }
+
+/// What a vendor's advisory says of a version that it publishes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Advisory {
+    /// Its id (`RHSA-2024:4312`, `SUSE-2024-2290`).
+    pub id: String,
+    /// What kind of update it is: `security`, `bugfix`, `enhancement`, `newpackage`, or as written.
+    pub kind: String,
+    /// When it was issued, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Time>,
+    /// The severity, in lower case as written (`critical`, `important`, `moderate`, `low`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
+    /// It takes a reboot to be in force.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reboot_suggested: bool,
+    /// The CVE ids that it fixes, sorted, once each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cves: Vec<String>,
+}
+
+impl Advisory {
+    /// Whether it is for security.
+    #[must_use]
+    pub fn is_security(&self) -> bool {
+        self.kind == "security" || !self.cves.is_empty()
+    }
+}

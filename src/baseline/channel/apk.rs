@@ -154,6 +154,7 @@ fn one(file: &FoundFile, id: &str, is_one: bool, options: &ReadOptions<'_>) -> R
         digest: index.digest,
         packages,
         releases: Vec::new(),
+        advisories: Vec::new(),
         notes,
     }))
 }

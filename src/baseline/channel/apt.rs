@@ -441,6 +441,7 @@ fn sealed(
         digest: digest.finish(),
         packages,
         releases: Vec::new(),
+        advisories: Vec::new(),
         notes,
     })
 }

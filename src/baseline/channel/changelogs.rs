@@ -102,6 +102,7 @@ pub(super) fn read(directory: &Path, id: &str, options: &ReadOptions<'_>) -> Res
         digest: digest.finish(),
         packages: Vec::new(),
         releases,
+        advisories: Vec::new(),
         notes,
     })
 }

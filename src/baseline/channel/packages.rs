@@ -84,6 +84,7 @@ pub(super) fn read(directory: &Path, id: &str, options: &ReadOptions<'_>) -> Res
         digest: digest.finish(),
         packages,
         releases,
+        advisories: Vec::new(),
         notes,
     })
 }
