@@ -213,7 +213,7 @@ fn finish(
     }
     let mut squashed = squash();
     follow_up(&mut squashed, strata, &run.collectors, options.limits(), visits);
-    let assembled = assemble(&squashed, options.needs);
+    let assembled = assemble(&squashed, options.needs, options.limits());
     inventory.gaps.extend(assembled.gaps);
     inventory.coverage.extend(assembled.coverage);
     // Where something was not read, that explains enough.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::format::dpkg::info_name;
 use crate::format::os_release::canonical_release;
 use crate::format::system_release::{FILES, joined};
+use crate::limits::Limits;
 use crate::model::version::rpm as rpm_version;
 use crate::model::{Coverage, Ecosystem, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
 
@@ -31,9 +32,9 @@ pub struct Assembled {
     pub ownership: Ownership,
 }
 
-/// Joins the squashed facts of one root.
+/// Joins the squashed facts of one root; `limits` bound how far what boots is followed.
 #[must_use]
-pub fn assemble(squashed: &Squashed, needs: Needs) -> Assembled {
+pub fn assemble(squashed: &Squashed, needs: Needs, limits: &Limits) -> Assembled {
     let mut gaps = squashed.gaps.clone();
     for (_, found) in squashed.visible() {
         gaps.extend(found.iter().flat_map(|part| part.gaps.iter().cloned()));
@@ -63,7 +64,7 @@ pub fn assemble(squashed: &Squashed, needs: Needs) -> Assembled {
             root: ImagePath::root(),
             volume: None,
             os,
-            boot: boot::boot(squashed),
+            boot: boot::boot(squashed, limits),
             packages,
             releases,
         },

@@ -90,7 +90,7 @@ fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Cov
     });
     let mut squashed = squash(vec![facts]);
     follow_up(&mut squashed, &[&stratum], &run.collectors, limits, &());
-    let assembled = assemble(&squashed, run.options.needs);
+    let assembled = assemble(&squashed, run.options.needs, limits);
     gaps.extend(assembled.gaps);
     if !gaps.iter().chain(&system.gaps).any(|gap| gap.required) {
         gaps.extend(nothing_found(&assembled.system));

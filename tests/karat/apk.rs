@@ -108,7 +108,11 @@ fn the_merged_library_directory_is_one_database() {
     };
     let plain = system_of(vec![layer("alpine")]);
     let streamed = system_of(vec![merged()]);
-    let looked_up = assemble(&squash_all(vec![merged()], Walk::LookUp, &serving(OS_ONLY), 1), OS_ONLY);
+    let looked_up = assemble(
+        &squash_all(vec![merged()], Walk::LookUp, &serving(OS_ONLY), 1),
+        OS_ONLY,
+        &Limits::default(),
+    );
     for assembled in [streamed, looked_up] {
         assert_eq!(packages(&assembled), packages(&plain));
         assert_eq!(told(&assembled), [""; 0]);
@@ -160,7 +164,11 @@ fn an_image_without_database_is_not_clean() {
     for directory in ["lib/apk", "lib/apk/db", "usr/lib/apk/db"] {
         let image = || Memory::new().dir("etc").file("etc/alpine-release", "3.20.3\n").dir(directory);
         let streamed = system_of(vec![image()]);
-        let looked_up = assemble(&squash_all(vec![image()], Walk::LookUp, &serving(OS_ONLY), 1), OS_ONLY);
+        let looked_up = assemble(
+            &squash_all(vec![image()], Walk::LookUp, &serving(OS_ONLY), 1),
+            OS_ONLY,
+            &Limits::default(),
+        );
         for assembled in [streamed, looked_up] {
             assert!(assembled.gaps.iter().any(|gap| gap.required), "{directory}");
         }
@@ -211,7 +219,11 @@ fn a_system_is_named_by_the_older_files_where_os_release_is_silent() {
         (&[][..], None, false),
     ] {
         for walk in [Walk::Stream, Walk::LookUp] {
-            let assembled = assemble(&squash_all(vec![image(files)], walk, &serving(OS_ONLY), 1), OS_ONLY);
+            let assembled = assemble(
+                &squash_all(vec![image(files)], walk, &serving(OS_ONLY), 1),
+                OS_ONLY,
+                &Limits::default(),
+            );
             let found = assembled.system.platform.as_ref().map(ToString::to_string);
             assert_eq!(found.as_deref(), platform, "{files:?}");
             let is_required = assembled.gaps.iter().any(|gap| gap.required);

@@ -6,6 +6,7 @@ use karat::bytes::Reader;
 use karat::collect::fact::{Fact, Needs};
 use karat::collect::{Assembled, COLLECTORS, FileView, Out, assemble, nothing_found};
 use karat::error::Result;
+use karat::limits::Limits;
 use karat::model::{ImagePath, OsInfo};
 use karat::stratum::{Entry, Want};
 
@@ -98,7 +99,10 @@ fn a_database_behind_a_linked_admin_directory_is_followed_by_stream_and_by_look_
         assert_eq!(versions(&streamed), [("bash", "1", 0), ("curl", "2", 1)], "{target}");
         assert_eq!(streamed.gaps, []);
         let looked_up = squash_all(vec![strata(target).remove(0)], Walk::LookUp, &serving(OS_ONLY), 1);
-        assert_eq!(versions(&assemble(&looked_up, OS_ONLY)), [("bash", "1", 0), ("curl", "1", 0)]);
+        assert_eq!(
+            versions(&assemble(&looked_up, OS_ONLY, &Limits::default())),
+            [("bash", "1", 0), ("curl", "1", 0)]
+        );
     }
 }
 
@@ -148,7 +152,7 @@ fn what_should_be_a_file_and_is_none_is_a_gap() {
     ] {
         for walk in [Walk::Stream, Walk::LookUp] {
             let squashed = squash_all(vec![good(), upper.clone()], walk, &serving(OS_ONLY), 1);
-            let gaps = assemble(&squashed, OS_ONLY).gaps;
+            let gaps = assemble(&squashed, OS_ONLY, &Limits::default()).gaps;
             assert!(gaps.iter().any(|gap| gap.required && gap.place == place), "{place} {walk:?}: {gaps:?}");
         }
     }
@@ -416,7 +420,14 @@ fn any_number_of_threads_gives_the_same() {
         strata
     };
     let at = |threads: usize| {
-        format!("{:?}", assemble(&squash_all(strata(), Walk::Stream, &serving(needs), threads), needs))
+        format!(
+            "{:?}",
+            assemble(
+                &squash_all(strata(), Walk::Stream, &serving(needs), threads),
+                needs,
+                &Limits::default()
+            )
+        )
     };
     assert_eq!(at(1), at(16));
 }

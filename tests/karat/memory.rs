@@ -135,7 +135,7 @@ pub(crate) fn serving(needs: Needs) -> Vec<&'static dyn Collector> {
 
 /// The system that these strata come to.
 pub(crate) fn system(strata: Vec<Memory>, needs: Needs) -> Assembled {
-    assemble(&squash_all(strata, Walk::Stream, &serving(needs), 1), needs)
+    assemble(&squash_all(strata, Walk::Stream, &serving(needs), 1), needs, &Limits::default())
 }
 
 /// A collector made by hand.

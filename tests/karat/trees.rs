@@ -584,7 +584,7 @@ fn inventory_of(stratum: &dyn Stratum) -> (String, Vec<Gap>) {
     let facts = gather(stratum, Scope::Only(&places), &collectors, &limits).unwrap();
     let mut squashed = squash(vec![facts]);
     follow_up(&mut squashed, &[stratum], &collectors, &limits, &());
-    let assembled = assemble(&squashed, needs);
+    let assembled = assemble(&squashed, needs, &limits);
     (serde_json::to_string(&assembled.system).unwrap(), assembled.gaps)
 }
 

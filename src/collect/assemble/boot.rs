@@ -15,8 +15,8 @@ use crate::model::{Boot, BootLoader, ImagePath};
 use crate::stratum::Node;
 
 /// What boots; `None` if there is no boot loader's configuration.
-pub(super) fn boot(squashed: &Squashed) -> Option<Boot> {
-    let mut all = grub(squashed);
+pub(super) fn boot(squashed: &Squashed, limits: &Limits) -> Option<Boot> {
+    let mut all = grub(squashed, limits);
     all.extend(systemd_boot(squashed));
     all.extend(extlinux(squashed));
     // The order is that of the loaders and places above, so the first names the file.
@@ -99,7 +99,7 @@ fn release(squashed: &Squashed, path: &str) -> Option<String> {
 }
 
 /// Every `grub.cfg` that says something of its own.
-fn grub(squashed: &Squashed) -> Vec<Boot> {
+fn grub(squashed: &Squashed, limits: &Limits) -> Vec<Boot> {
     let mut configs: Vec<ImagePath> =
         GRUB.iter().map(|place| ImagePath::from(*place).join("grub.cfg")).collect();
     for esp in ESP {
@@ -115,7 +115,7 @@ fn grub(squashed: &Squashed) -> Vec<Boot> {
         let default = match fact {
             BootFact::GrubConfig(script) => {
                 let files = GrubFiles { squashed };
-                evaluate::default(script, &directory, &files, &Limits::default())
+                evaluate::default(script, &directory, &files, limits)
                     .unwrap_or_else(|error| Err(error.reason()))
             }
             BootFact::Unread(why) => Err(why.clone()),

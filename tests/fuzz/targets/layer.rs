@@ -210,7 +210,7 @@ fn needs() -> Needs {
 fn followed(mut squashed: Squashed, layers: &[Memory]) -> (Squashed, Assembled) {
     let strata: Vec<&dyn Stratum> = layers.iter().map(|layer| layer as &dyn Stratum).collect();
     follow_up(&mut squashed, &strata, COLLECTORS, &LIMITS, &());
-    let assembled = assemble(&squashed, needs());
+    let assembled = assemble(&squashed, needs(), &LIMITS);
     (squashed, assembled)
 }
 
@@ -323,7 +323,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     all.entries.extend(tops.map(|top| (ImagePath::new(top), Node::Whiteout)));
     hidden.apply(Arc::new(all));
     assert!(visible(&hidden).is_empty(), "{:#?}", visible(&hidden));
-    let left = assemble(&hidden, needs()).system;
+    let left = assemble(&hidden, needs(), &LIMITS).system;
     assert!(left.packages.is_empty() && left.os.is_none(), "{left:#?}");
 
     // What is visible, as one layer, says the same. (A hard link that leads nowhere in its own layer could lead
