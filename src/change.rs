@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::{Slot, joined_source, slot_of, source_of};
+use crate::baseline::{SideBySide, Slot, joined_source, slot_of, source_of};
 use crate::model::{Ecosystem, Package, SourcePackage, System, version};
 
 #[cfg(test)]
@@ -138,15 +138,15 @@ impl SystemChange {
 /// Compares two systems.
 #[must_use]
 pub fn between(a: &System, b: &System) -> SystemChange {
-    let mut sources = Grouped::default();
-    let same_arch = arch_of(a) == arch_of(b);
+    let mut sources =
+        Grouped { a, b, same_arch: arch_of(a) == arch_of(b), unchanged: 0, groups: BTreeMap::new() };
     let (mut left, mut right) = (keyed(a), keyed(b));
     let keys: BTreeSet<Key> = left.keys().chain(right.keys()).cloned().collect();
     let mut lone: (Lone<'_>, Lone<'_>) = Default::default();
     for key in keys {
         let (of_a, of_b) = (left.remove(&key).unwrap_or_default(), right.remove(&key).unwrap_or_default());
         match (of_a.is_empty(), of_b.is_empty()) {
-            (false, false) => sources.pair(&of_a, &of_b, key.slot(), same_arch),
+            (false, false) => sources.pair(&of_a, &of_b, key.slot()),
             _ => match key.across() {
                 Some(across) if of_b.is_empty() => lone.0.entry(across).or_default().push((key, of_a)),
                 Some(across) => lone.1.entry(across).or_default().push((key, of_b)),
@@ -154,28 +154,33 @@ pub fn between(a: &System, b: &System) -> SystemChange {
             },
         }
     }
-    pair_series(&mut sources, lone, same_arch);
-    sources.finish(a, b)
+    pair_series(&mut sources, lone);
+    sources.finish()
 }
 
 /// Kernels of an upstream series that only one side has, by what they have in common with other series.
 type Lone<'a> = BTreeMap<Key, Vec<(Key, Vec<&'a Package>)>>;
 
-/// A kernel of another upstream series takes the place of the one that is not there any more: the newest of
-/// each side are compared, the others come or go.
-fn pair_series(sources: &mut Grouped, (mut of_a, mut of_b): (Lone<'_>, Lone<'_>), same_arch: bool) {
+/// A kernel of another upstream series takes the place of the one that is not there any more: what each side
+/// boots, or else its newest, are compared, the others come or go.
+fn pair_series(sources: &mut Grouped<'_>, (mut of_a, mut of_b): (Lone<'_>, Lone<'_>)) {
     let keys: BTreeSet<Key> = of_a.keys().chain(of_b.keys()).cloned().collect();
     for key in keys {
-        let by_age = |series: Option<Vec<(Key, Vec<_>)>>| {
+        let by_rank = |series: Option<Vec<(Key, Vec<_>)>>, system: &System| {
             let mut series: Vec<(Key, Vec<&Package>)> = series.unwrap_or_default();
-            series.sort_by(|(_, x), (_, y)| newest(x).cmp_to(newest(y)));
+            let standing = |(key, members): &(Key, Vec<_>)| standing(members, key.slot(), system);
+            series.sort_by(|x, y| match (standing(x), standing(y)) {
+                (Some(x), Some(y)) => x.rank(&y),
+                (x, y) => x.is_some().cmp(&y.is_some()),
+            });
             series
         };
-        let (mut a, mut b) = (by_age(of_a.remove(&key)), by_age(of_b.remove(&key)));
+        let mut a = by_rank(of_a.remove(&key), sources.a);
+        let mut b = by_rank(of_b.remove(&key), sources.b);
         if !a.is_empty() && !b.is_empty() {
             let (old, new) = (a.pop(), b.pop());
             let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-            sources.pair(&old.1, &new.1, new.0.slot(), same_arch);
+            sources.pair(&old.1, &new.1, new.0.slot());
         }
         for (key, packages) in a {
             sources.alone(&packages, &[], key.slot());
@@ -186,7 +191,12 @@ fn pair_series(sources: &mut Grouped, (mut of_a, mut of_b): (Lone<'_>, Lone<'_>)
     }
 }
 
-/// The kernels that a system has, the newest of each slot: name and version, sorted.
+/// Which of several packages in one slot stands for all.
+fn standing<'a>(members: &[&'a Package], slot: Option<&Slot>, system: &System) -> Option<SideBySide<'a>> {
+    SideBySide::of(members.to_vec(), slot, system.boot.as_ref())
+}
+
+/// The kernels that a system has, of each slot the one that boots or else the newest: name and version, sorted.
 #[must_use]
 pub fn kernels(system: &System) -> Vec<String> {
     let mut slots: BTreeMap<(Slot, &str), Vec<&Package>> = BTreeMap::new();
@@ -197,8 +207,9 @@ pub fn kernels(system: &System) -> Vec<String> {
         }
     }
     let mut kernels: Vec<String> = slots
-        .into_values()
-        .filter_map(|packages| newest(&packages).0.map(|p| format!("{} {}", p.name, p.version)))
+        .into_iter()
+        .filter_map(|((slot, _), members)| standing(&members, Some(&slot), system))
+        .map(|found| format!("{} {}", found.chosen.name, found.chosen.version))
         .collect();
     kernels.sort();
     kernels
@@ -250,44 +261,25 @@ fn keyed(system: &System) -> BTreeMap<Key, Vec<&Package>> {
     packages
 }
 
-/// The newest of several packages in one slot, which stands for all.
-#[derive(Clone, Copy)]
-struct Newest<'a>(Option<&'a Package>);
-
-impl Newest<'_> {
-    fn cmp_to(self, other: Self) -> Ordering {
-        match (self.0, other.0) {
-            (Some(a), Some(b)) => order(a, b),
-            (a, b) => a.is_some().cmp(&b.is_some()),
-        }
-    }
-}
-
-fn newest<'a>(packages: &[&'a Package]) -> Newest<'a> {
-    Newest(packages.iter().copied().max_by(|a, b| order(a, b)))
-}
-
-fn order(a: &Package, b: &Package) -> Ordering {
-    version::compare(a.ecosystem, source_of(a).1, source_of(b).1)
-        .then_with(|| version::compare(a.ecosystem, &a.version, &b.version))
-        .then_with(|| a.cmp(b))
-}
-
 /// What binary packages of one source have in common.
 type Group = (Step, Ecosystem, String, Option<String>, Option<String>);
 
 /// Changes as they come in.
-#[derive(Default)]
-struct Grouped {
+struct Grouped<'a> {
+    a: &'a System,
+    b: &'a System,
+    same_arch: bool,
     unchanged: usize,
     groups: BTreeMap<Group, Vec<PackageChange>>,
 }
 
-impl Grouped {
-    /// Packages that both sides have under one key: the newest of each are compared, others by their names.
-    fn pair(&mut self, of_a: &[&Package], of_b: &[&Package], slot: Option<&Slot>, same_arch: bool) {
-        let (Newest(Some(a)), Newest(Some(b))) = (newest(of_a), newest(of_b)) else { return };
-        self.compare(a, b, slot, same_arch);
+impl Grouped<'_> {
+    /// Packages that both sides have under one key: what each boots, or else its newest, are compared, others by
+    /// their names.
+    fn pair(&mut self, of_a: &[&Package], of_b: &[&Package], slot: Option<&Slot>) {
+        let (a, b) = (standing(of_a, slot, self.a), standing(of_b, slot, self.b));
+        let (Some(SideBySide { chosen: a, .. }), Some(SideBySide { chosen: b, .. })) = (a, b) else { return };
+        self.compare(a, b, slot);
         let named = |packages: &[&Package], name: &str| packages.iter().any(|p| p.name == name);
         for package in of_a.iter().filter(|p| ***p != *a && !named(of_b, &p.name)) {
             self.alone(&[package], &[], slot);
@@ -295,8 +287,8 @@ impl Grouped {
         for package in of_b.iter().filter(|p| ***p != *b) {
             match of_a.iter().find(|p| p.name == package.name) {
                 None => self.alone(&[], &[package], slot),
-                Some(same) if **same != *a => self.compare(same, package, slot, same_arch),
-                // It stands beside a newer one now.
+                Some(same) if **same != *a => self.compare(same, package, slot),
+                // It stands beside another one now.
                 Some(_) => {}
             }
         }
@@ -327,7 +319,7 @@ impl Grouped {
         }
     }
 
-    fn compare(&mut self, a: &Package, b: &Package, slot: Option<&Slot>, same_arch: bool) {
+    fn compare(&mut self, a: &Package, b: &Package, slot: Option<&Slot>) {
         let ((a_source, a_version), (b_source, b_version)) = (source_of(a), source_of(b));
         let same_source = a_source == b_source;
         // A package that comes from another source now: only its own versions can be compared.
@@ -339,7 +331,7 @@ impl Grouped {
             Ordering::Less => Step::Upgraded,
             // Builds of another architecture are not compared.
             Ordering::Equal
-                if !same_arch || version::compare(a.ecosystem, &a.version, &b.version).is_eq() =>
+                if !self.same_arch || version::compare(a.ecosystem, &a.version, &b.version).is_eq() =>
             {
                 self.unchanged += 1;
                 return;
@@ -373,8 +365,8 @@ impl Grouped {
         });
     }
 
-    fn finish(self, a: &System, b: &System) -> SystemChange {
-        let (named_a, named_b) = (Named::of(a), Named::of(b));
+    fn finish(self) -> SystemChange {
+        let (named_a, named_b) = (Named::of(self.a), Named::of(self.b));
         let mut counts = ChangeCounts { unchanged: self.unchanged, ..ChangeCounts::default() };
         let mut ids: (BTreeSet<String>, BTreeSet<String>) = Default::default();
         let mut sources = Vec::new();

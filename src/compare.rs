@@ -166,7 +166,7 @@ pub struct SystemRef {
     /// How it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<OsInfo>,
-    /// Its kernels, the newest of each slot: name and version, sorted; of inventories only.
+    /// Its kernels, of each slot the one that boots or else the newest: name and version, sorted; of inventories only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<String>,
     /// So many packages were found; of inventories only.

@@ -294,7 +294,7 @@ fn named_systems<'a>(id: &HostId, host: &'a HostInput) -> Vec<(HostId, &'a Syste
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{baseline, changelog, host, options, system, time};
+    use super::super::testing::{baseline, boots, changelog, host, options, system, time};
     use super::*;
     use crate::model::{Ecosystem, Gap};
 
@@ -367,8 +367,8 @@ mod tests {
     }
 
     #[test]
-    fn kernels_vote_by_slot_with_the_newest() {
-        let system = system(
+    fn kernels_vote_by_slot_with_what_boots_or_the_newest() {
+        let mut system = system(
             "debian/12/amd64",
             &[
                 "linux-image-6.1.0-50-amd64 6.1.176-1 linux-signed-amd64 6.1.176+1",
@@ -376,13 +376,31 @@ mod tests {
             ],
             &[changelog("linux-signed-amd64", "6.1.192+2 | bookworm-security | 2026-11-16")],
         );
-        let baseline = baseline("2026-11-24", &system);
-        let platform = &baseline.platforms[0];
+        let built = baseline("2026-11-24", &system);
+        let platform = &built.platforms[0];
         let row = platform.package(Ecosystem::Deb, "linux-image/6.1/amd64", "amd64").unwrap();
         let versions: Vec<_> =
             row.versions.iter().map(|v| (v.source_version.as_str(), v.name.as_deref())).collect();
         assert_eq!(versions, [("6.1.192-2", Some("linux-image-6.1.0-56-amd64"))]);
         assert_eq!(platform.history(Ecosystem::Deb, "linux").unwrap().releases[0].version, "6.1.192-2");
+        for (release, want) in [
+            ("6.1.0-50-amd64", "6.1.176-1"),
+            ("6.1.0-56-amd64", "6.1.192-2"),
+            // Of another slot.
+            ("6.12.9+bpo-amd64", "6.1.192-2"),
+        ] {
+            system.boot = boots(release);
+            let built = baseline("2026-11-24", &system);
+            let row = built.platforms[0].package(Ecosystem::Deb, "linux-image/6.1/amd64", "amd64").unwrap();
+            let versions: Vec<_> = row.versions.iter().map(|v| v.source_version.as_str()).collect();
+            assert_eq!(versions, [want], "{release}");
+            let unknown = |boot: crate::model::Boot| crate::model::Boot { unknown: Some("x".into()), ..boot };
+            system.boot = boots(release).map(unknown);
+            assert_ne!(
+                baseline("2026-11-24", &system).platforms[0].packages[0].versions[0].version,
+                "6.1.176-1"
+            );
+        }
     }
 
     #[test]

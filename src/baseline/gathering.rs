@@ -9,7 +9,7 @@ use super::listings::{Listings, Shelf};
 use super::vendor::{is_tagged, is_third_party};
 use super::{
     BaselinePackage, History, HostId, HostVersion, Listing, PlatformBaseline, PlatformSuites, Release,
-    joined_source, slot_of, source_of,
+    SideBySide, joined_source, slot_of, source_of,
 };
 use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, SourcePackage, System, Time, version};
 
@@ -187,28 +187,19 @@ impl<'a> Gathering<'a> {
         self.packages.entry(key).or_default().entry(version).or_default();
     }
 
+    /// A host runs one of each slot: what it would boot, where that is known.
     fn vote(&mut self, system: &'a System, id: &HostId) {
-        let mut chosen: BTreeMap<PackageKey, &'a Package> = BTreeMap::new();
+        let mut members: BTreeMap<PackageKey, Vec<&'a Package>> = BTreeMap::new();
         for package in system.packages.iter().filter(|package| !is_tagged(package)) {
             let slot = slot_of(&package.name);
             let name = slot.as_ref().map_or_else(|| package.name.clone(), ToString::to_string);
             let key = (package.ecosystem, name, package.arch.clone(), slot.is_some());
-            let newer = |known: &Package| {
-                version::compare(package.ecosystem, source_of(package).1, source_of(known).1)
-                    .then_with(|| version::compare(package.ecosystem, &package.version, &known.version))
-                    .is_gt()
-            };
-            chosen
-                .entry(key)
-                .and_modify(|known| {
-                    if newer(known) {
-                        *known = package;
-                    }
-                })
-                .or_insert(package);
+            members.entry(key).or_default().push(package);
         }
-        for (key, package) in chosen {
-            let version = version_key(package, key.3);
+        for (key, members) in members {
+            let slot = members.first().and_then(|package| slot_of(&package.name));
+            let Some(found) = SideBySide::of(members, slot.as_ref(), system.boot.as_ref()) else { continue };
+            let version = version_key(found.chosen, key.3);
             self.packages.entry(key).or_default().entry(version).or_default().insert(id.clone());
         }
     }

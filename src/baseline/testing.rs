@@ -4,8 +4,8 @@ use super::channel::{ChannelInput, ChannelKind, Offer};
 use super::{Baseline, BuildOptions, HostInput, Inputs, build};
 use crate::model::inventory::INVENTORY_SCHEMA;
 use crate::model::{
-    Ecosystem, ImageInfo, ImageKind, ImagePath, Inventory, OsInfo, Package, ReleaseEntry, Sha256,
-    SourcePackage, StratumId, System, Time,
+    Boot, BootLoader, Ecosystem, ImageInfo, ImageKind, ImagePath, Inventory, OsInfo, Package, ReleaseEntry,
+    Sha256, SourcePackage, StratumId, System, Time,
 };
 
 pub(crate) fn time(text: &str) -> Time {
@@ -76,6 +76,18 @@ pub(crate) fn system(platform: &str, packages: &[&str], releases: &[Vec<ReleaseE
         packages,
         releases: releases.concat(),
     }
+}
+
+/// GRUB's default, which starts the kernel of this release.
+pub(crate) fn boots(release: &str) -> Option<Boot> {
+    Some(Boot {
+        loader: BootLoader::Grub,
+        config: "boot/grub/grub.cfg".into(),
+        title: None,
+        kernel: None,
+        version: Some(release.to_owned()),
+        unknown: None,
+    })
 }
 
 pub(crate) fn inventory(taken_at: &str, system: System) -> Inventory {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::baseline::testing::{changelog, system};
+use crate::baseline::testing::{boots, changelog, system};
 
 const P: &str = "debian/12/amd64";
 
@@ -91,6 +91,69 @@ fn kernels_are_paired_by_slot() {
     assert_eq!(
         kernels(&both),
         ["linux-image-6.1.0-56-amd64 6.1.195-1", "linux-image-6.12.9+bpo-amd64 6.12.9-1"]
+    );
+}
+
+#[test]
+fn of_several_kernels_those_that_boot_are_compared() {
+    let old = "linux-image-6.1.0-50-amd64 6.1.190-1 linux";
+    let new = "linux-image-6.1.0-56-amd64 6.1.195-1 linux";
+    let next = "linux-image-6.12.9+bpo-amd64 6.12.9-1 linux";
+    let headers = "linux-headers-6.1.0-56-amd64 6.1.195-1 linux";
+    let (o, n, x) = ("6.1.0-50-amd64", "6.1.0-56-amd64", "6.12.9+bpo-amd64");
+    let down = "Downgraded linux 6.1.195-1 6.1.190-1: linux-image-6.1.0-50-amd64 [?]";
+    let up = "Upgraded linux 6.1.190-1 6.1.195-1: linux-image-6.1.0-56-amd64 [?]";
+    for (a, a_boots, b, b_boots, want) in [
+        (&[old, new][..], Some(n), &[old, new][..], Some(o), &[down][..]),
+        (&[old, new], Some(o), &[old, new], Some(n), &[up]),
+        (&[old, new], Some(o), &[old, new], Some(o), &[]),
+        (&[new], Some(n), &[old, new], Some(o), &[down]),
+        // A newer one beside it, that would not boot.
+        (&[old], Some(o), &[old, new], Some(o), &["Added linux - 6.1.195-1: linux-image-6.1.0-56-amd64 [?]"]),
+        // Headers do not run.
+        (
+            &[headers],
+            Some(o),
+            &["linux-headers-6.1.0-50-amd64 6.1.190-1 linux", headers],
+            Some(o),
+            &["Added linux - 6.1.190-1: linux-headers-6.1.0-50-amd64 [?]"],
+        ),
+        // What is not known is as it was: the newest counts.
+        (&[old, new], None, &[old, new], Some(o), &[down]),
+        (&[old, new], Some("6.6.6"), &[old, new], None, &[]),
+        // Of two upstream series that which boots is replaced.
+        (
+            &[old, next],
+            Some(o),
+            &["linux-image-6.6.1-1-amd64 6.6.1-1 linux"],
+            None,
+            &[
+                "Upgraded linux 6.1.190-1 6.6.1-1: linux-image-6.6.1-1-amd64 [?]",
+                "Removed linux 6.12.9-1 -: linux-image-6.12.9+bpo-amd64 [?]",
+            ],
+        ),
+        (
+            &[old, next],
+            Some(x),
+            &["linux-image-6.6.1-1-amd64 6.6.1-1 linux"],
+            None,
+            &[
+                "Downgraded linux 6.12.9-1 6.6.1-1: linux-image-6.6.1-1-amd64 [?]",
+                "Removed linux 6.1.190-1 -: linux-image-6.1.0-50-amd64 [?]",
+            ],
+        ),
+    ] {
+        let booting = |packages: &[&str], release: Option<&str>| System {
+            boot: release.and_then(boots),
+            ..system(P, packages, &[])
+        };
+        let (a, b) = (booting(a, a_boots), booting(b, b_boots));
+        assert_eq!(told(&between(&a, &b)), want, "{a_boots:?} {b_boots:?} {:?}", kernels(&a));
+    }
+    let both = System { boot: boots(o), ..system(P, &[old, new, next], &[]) };
+    assert_eq!(
+        kernels(&both),
+        ["linux-image-6.1.0-50-amd64 6.1.190-1", "linux-image-6.12.9+bpo-amd64 6.12.9-1"]
     );
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::patches::{Lane, known_patches, named_already, patch};
 use super::{Basis, BootUnknown, Change, NotBooted, Options, PackageDrift, Patch};
 use crate::baseline::{
-    Adopted, BaselinePackage, Evidence, History, HostVersion, PlatformBaseline, Release, Slot, adopt,
-    is_backport, is_third_party, joined_source, slot_of, source_of,
+    Adopted, BaselinePackage, Evidence, History, HostVersion, PlatformBaseline, Release, SideBySide, Slot,
+    adopt, is_backport, is_third_party, joined_source, slot_of, source_of,
 };
 use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, System, Time, version};
 
@@ -29,22 +29,6 @@ impl Subject<'_> {
     pub(super) fn key(&self) -> String {
         self.slot.as_ref().map_or_else(|| self.package.name.clone(), Slot::to_string)
     }
-}
-
-/// Whether what a slot holds runs only if its kernel is booted.
-fn is_of_running_kernel(slot: &Slot) -> bool {
-    ["linux-image", "linux-modules"].iter().any(|kind| slot.kind.starts_with(kind))
-}
-
-/// The release of the kernel that boots, where it is known.
-fn booted(system: &System) -> Option<&str> {
-    system.boot.as_ref().filter(|boot| boot.unknown.is_none())?.version.as_deref()
-}
-
-/// Whether a package is that of a kernel release: `linux-image-6.1.0-50-amd64` of `6.1.0-50-amd64`.
-fn is_of_release(package: &Package, release: &str) -> bool {
-    let name = package.name.strip_suffix("-unsigned").unwrap_or(&package.name);
-    name.strip_suffix(release).is_some_and(|kind| kind.ends_with('-'))
 }
 
 /// Slots with several kernels of which nothing says which boots, though there is a boot loader.
@@ -84,20 +68,12 @@ pub(super) fn subjects(system: &System) -> Vec<Subject<'_>> {
             }
         }
     }
-    for ((slot, _), mut members) in slots {
-        let order = |a: &Package, b: &Package| {
-            version::compare(a.ecosystem, source_of(a).1, source_of(b).1)
-                .then_with(|| version::compare(a.ecosystem, &a.version, &b.version))
-                .then_with(|| a.cmp(b))
-        };
-        members.sort_by(|a, b| order(a, b));
-        let release = booted(system).filter(|_| is_of_running_kernel(&slot));
-        let running = release.and_then(|release| members.iter().rposition(|p| is_of_release(p, release)));
-        let Some(newest) = members.last().copied() else { continue };
-        let package = members.remove(running.unwrap_or(members.len() - 1));
-        let beside = members.iter().map(|package| package.name.as_str()).collect();
-        let newest = Some(newest).filter(|newest| !std::ptr::eq(*newest, package));
-        subjects.push(Subject { package, slot: Some(slot), beside, newest, boots: running.is_some() });
+    for ((slot, _), members) in slots {
+        let Some(found) = SideBySide::of(members, Some(&slot), system.boot.as_ref()) else { continue };
+        let newest = found.newer();
+        let beside = found.others.iter().map(|package| package.name.as_str()).collect();
+        let (package, boots) = (found.chosen, found.boots);
+        subjects.push(Subject { package, slot: Some(slot), beside, newest, boots });
     }
     subjects.sort_by(|a, b| a.package.cmp(b.package));
     subjects

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::drift::{Change, Counts, PackageDrift};
 use crate::model::Time;
 use crate::report::{ImageReport, Report, SystemReport};
-use crate::standard::{Code, Effect, Finding, Outcome, State, Verdict};
+use crate::standard::{Code, Effect, Finding, Outcome, State, Upgrade, Verdict};
 
 use super::table::Table;
 use super::{BAD, DOUBTFUL, Detail, FAINT, GOOD, STRONG, count, paint, plain, some_of};
@@ -305,24 +305,38 @@ fn source_lines(sources: &[Source<'_>], detail: Detail) -> Vec<String> {
 }
 
 fn upgrade_lines(system: &SystemReport) -> Vec<String> {
-    if system.upgrades.is_empty() {
-        return Vec::new();
+    let (boots, upgrades): (Vec<&Upgrade>, Vec<&Upgrade>) =
+        system.upgrades.iter().partition(|upgrade| !upgrade.boot_instead.is_empty());
+    let mut lines = Vec::new();
+    let mut tell = |heading: String, table: Table| {
+        lines.extend([String::new(), format!("      To be inside the target again, {heading}:")]);
+        lines.extend(table.lines(8, usize::MAX).into_iter().filter(|line| !line.is_empty()));
+    };
+    if !upgrades.is_empty() {
+        let mut table = Table::new(&[], &[]);
+        for upgrade in &upgrades {
+            let to = match upgrade.at_least == upgrade.adopted {
+                true => format!("to {}", upgrade.adopted),
+                false => format!("to {} (at least {})", upgrade.adopted, upgrade.at_least),
+            };
+            let to = match upgrade.adopted_packages.is_empty() {
+                true => to,
+                false => format!("{to}: {}", upgrade.adopted_packages.join(", ")),
+            };
+            table.row([upgrade.source.clone(), to]);
+        }
+        tell(format!("upgrade {}", count(upgrades.len(), "source", "sources")), table);
     }
-    let mut table = Table::new(&[], &[]);
-    for upgrade in &system.upgrades {
-        let to = match upgrade.at_least == upgrade.adopted {
-            true => format!("to {}", upgrade.adopted),
-            false => format!("to {} (at least {})", upgrade.adopted, upgrade.at_least),
-        };
-        let to = match upgrade.adopted_packages.is_empty() {
-            true => to,
-            false => format!("{to}: {}", upgrade.adopted_packages.join(", ")),
-        };
-        table.row([upgrade.source.clone(), to]);
+    if !boots.is_empty() {
+        let mut table = Table::new(&[], &[]);
+        for upgrade in boots {
+            table.row([
+                upgrade.source.clone(),
+                format!("{} instead of {}", upgrade.boot_instead.join(", "), upgrade.packages.join(", ")),
+            ]);
+        }
+        tell("boot by default what is installed".to_owned(), table);
     }
-    let many = count(system.upgrades.len(), "source", "sources");
-    let mut lines = vec![String::new(), format!("      To be inside the target again, upgrade {many}:")];
-    lines.extend(table.lines(8, usize::MAX).into_iter().filter(|line| !line.is_empty()));
     lines
 }
 

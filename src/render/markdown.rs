@@ -11,7 +11,7 @@ use crate::change::{SourceChange, Step};
 use crate::compare::{Comparison, ImageComparison, Judged, PatchStep, Side, SystemComparison};
 use crate::model::{Gap, Inventory, Time};
 use crate::report::{ImageReport, Report, SystemReport};
-use crate::standard::{Code, Effect, Outcome, Verdict};
+use crate::standard::{Code, Effect, Outcome, Upgrade, Verdict};
 
 use super::audit_text::{Source, age, by_source, outcome_word, overall, why, yardstick};
 use super::{compare_text as words, count, some_of};
@@ -125,7 +125,8 @@ fn image_details(page: &mut Page, image: &ImageReport) {
         return;
     }
     for system in &image.systems {
-        let sections = [upgrade_section(system), behind_section(system), finding_section(system)];
+        let sections =
+            [upgrade_section(system), boot_section(system), behind_section(system), finding_section(system)];
         let sections: Vec<Section> = sections.into_iter().flatten().collect();
         if sections.is_empty() {
             continue;
@@ -139,11 +140,12 @@ fn image_details(page: &mut Page, image: &ImageReport) {
 }
 
 fn upgrade_section(system: &SystemReport) -> Option<Section> {
-    if system.upgrades.is_empty() {
+    let upgrades: Vec<&Upgrade> = system.upgrades.iter().filter(|u| u.boot_instead.is_empty()).collect();
+    if upgrades.is_empty() {
         return None;
     }
-    let many = count(system.upgrades.len(), "source", "sources");
-    let rows = system.upgrades.iter().map(|upgrade| {
+    let many = count(upgrades.len(), "source", "sources");
+    let rows = upgrades.into_iter().map(|upgrade| {
         let packages: Vec<&str> = upgrade.packages.iter().map(String::as_str).collect();
         let to: Vec<&str> = upgrade.adopted_packages.iter().map(String::as_str).collect();
         let adopted = match to.is_empty() {
@@ -166,6 +168,28 @@ fn upgrade_section(system: &SystemReport) -> Option<Section> {
         rows: rows.collect(),
         close: String::new(),
         what: "upgrades",
+    })
+}
+
+fn boot_section(system: &SystemReport) -> Option<Section> {
+    let boots: Vec<&Upgrade> = system.upgrades.iter().filter(|u| !u.boot_instead.is_empty()).collect();
+    if boots.is_empty() {
+        return None;
+    }
+    let names = |packages: &[String]| {
+        let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+        code(&some_of(&packages, 4))
+    };
+    let rows =
+        boots.iter().map(|u| row(&[code(&u.source), names(&u.boot_instead), names(&u.packages)])).collect();
+    Some(Section {
+        open: format!(
+            "**To be inside the target again, boot by default what is installed**\n\n{}",
+            table(&["source", "boot", "instead of"])
+        ),
+        rows,
+        close: String::new(),
+        what: "kernels",
     })
 }
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::baseline::Baseline;
-use crate::baseline::testing::{baseline, changelog, changelogs, channel_baseline, listing, system, time};
+use crate::baseline::testing::{
+    baseline, boots, changelog, changelogs, channel_baseline, listing, system, time,
+};
 use crate::drift::{Change, Drift, Patch, between};
 use crate::intel::SupportEnds;
 use crate::model::{Gap, ReleaseEntry, System, Time};
@@ -128,12 +130,47 @@ fn the_verdict_says_when_and_what_mends_it() {
             at_least: "3".into(),
             adopted: "4".into(),
             adopted_packages: Vec::new(),
+            boot_instead: Vec::new(),
             oldest: Some(time("2026-08-01")),
         }]
     );
     let verdict = judgement.verdict;
     assert_eq!((verdict.age_days, verdict.leaves_target_on), (Some(115), Some(time("2026-11-02"))));
     assert_eq!((verdict.target_days, verdict.at_baseline_percent), (Some(92), Some(0.0)));
+}
+
+#[test]
+fn what_is_installed_has_to_boot_and_is_no_upgrade() {
+    let entries = changelog(
+        "linux",
+        "6.1.195-1 | bookworm-security | 2026-11-20
+         6.1.192-1 | bookworm-security | 2026-08-14
+         6.1.176-1 | bookworm-security | 2026-07-02",
+    );
+    let kernel = |release: &str, version: &str| format!("linux-image-{release}-amd64 {version} linux");
+    let (old, new) = (kernel("6.1.0-50", "6.1.176-1"), kernel("6.1.0-56", "6.1.192-1"));
+    let newest = kernel("6.1.0-58", "6.1.195-1");
+    let production = system("debian/12/amd64", &[&newest, "linux-libc-dev 6.1.195-1 linux"], &[entries]);
+    let baseline = baseline("2026-11-24", &production);
+    let upgrades = |packages: &[&str], release: &str| {
+        let image = System { boot: boots(release), ..system("debian/12/amd64", packages, &[]) };
+        let judgement = judged(&image, &baseline, &Standard::default(), time("2026-11-24"), &[]);
+        let told = |u: Upgrade| {
+            let boot = u.boot_instead.join(" ");
+            format!("{} {} -> {}: {} [{boot}]", u.source, u.image_version, u.at_least, u.packages.join(" "))
+        };
+        judgement.upgrades.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let boot = "linux 6.1.176-1 -> 6.1.192-1: linux-image-6.1.0-50-amd64 [linux-image-6.1.0-56-amd64]";
+    assert_eq!(upgrades(&[&old, &new], "6.1.0-50-amd64"), [boot]);
+    assert_eq!(upgrades(&[&old, &new], "6.1.0-56-amd64"), [""; 0]);
+    // What is not installed is an upgrade still; what does not run has no use of the boot loader.
+    let upgrade = "linux 6.1.176-1 -> 6.1.192-1: linux-image-6.1.0-50-amd64 []";
+    assert_eq!(upgrades(&[&old], "6.1.0-50-amd64"), [upgrade]);
+    assert_eq!(
+        upgrades(&[&old, &new, "linux-libc-dev 6.1.176-1 linux"], "6.1.0-50-amd64"),
+        ["linux 6.1.176-1 -> 6.1.192-1: linux-libc-dev []", boot]
+    );
 }
 
 #[test]

@@ -118,6 +118,26 @@ fn grub_says_what_boots() {
 }
 
 #[test]
+fn the_ceilings_of_the_run_hold_for_what_boots() {
+    let root = Root::new(&[]).with(&[("boot/grub/grub.cfg", &fixture("debian-12-first.cfg"))]);
+    let path = root.path();
+    let boot = |limit: &str| {
+        let args =
+            ["inventory", "-q", "-o", "json", "--as-of", DAY, path.to_str().unwrap(), "--limit", limit];
+        let ran = karat(&args);
+        let found: Inventory =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {}", shown(&ran)));
+        assert_eq!(found.gaps, [], "{limit}");
+        found.systems.into_iter().next().unwrap().boot.unwrap()
+    };
+    assert_eq!(boot("boot_steps=200000").version.as_deref(), Some(NEW));
+    for (limit, name) in [("boot_steps=5", "boot_steps"), ("boot_entries=0", "boot_entries")] {
+        let why = boot(limit).unknown.unwrap();
+        assert!(why.contains(&format!("limit `{name}` passed")), "{why}");
+    }
+}
+
+#[test]
 fn a_link_is_followed_to_the_kernel() {
     let root = Root::new(&[]).with(&[
         ("boot/grub/grub.cfg", b"menuentry x { linux /vmlinuz }\n"),
@@ -210,8 +230,14 @@ fn a_kernel_that_would_not_boot_is_a_latent_patch() {
     let codes: Vec<&str> =
         system["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap()).collect();
     assert!(codes.contains(&"latent-patch"), "{codes:?}");
+    let upgrade = &system["upgrades"][0];
+    assert_eq!(upgrade["boot_instead"], serde_json::json!(["linux-image-6.1.0-56-amd64"]), "{upgrade:#}");
     for format in ["text", "markdown"] {
         let told = audit(&image.path(), &host, format);
+        assert!(
+            told.contains("boot by default what is installed") && !told.contains("upgrade 1 source"),
+            "{told}"
+        );
         assert!(told.contains("is installed and would not boot") && told.contains("latent-patch"), "{told}");
     }
 

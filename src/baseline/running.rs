@@ -1,0 +1,66 @@
+//! Which of several packages of one slot stands for all: that of the kernel that boots, else the newest.
+
+use std::cmp::Ordering;
+
+use super::slots::Slot;
+use super::source_of;
+use crate::model::{Boot, Package, version};
+
+/// The packages of one slot in a system, where several may be installed side by side.
+#[derive(Debug, Clone)]
+pub struct SideBySide<'a> {
+    /// The one that stands for all.
+    pub chosen: &'a Package,
+    /// The others, the oldest first.
+    pub others: Vec<&'a Package>,
+    /// Whether it is known that the boot loader starts the chosen one.
+    pub boots: bool,
+}
+
+impl<'a> SideBySide<'a> {
+    /// Chooses among packages of one slot (or of one name) in a system with this boot loader; `None` if there is
+    /// none.
+    #[must_use]
+    pub fn of(mut members: Vec<&'a Package>, slot: Option<&Slot>, boot: Option<&Boot>) -> Option<Self> {
+        members.sort_by(|a, b| by_age(a, b));
+        let release = release(boot).filter(|_| slot.is_some_and(is_of_running_kernel));
+        let running = release.and_then(|release| members.iter().rposition(|p| is_of_release(p, release)));
+        let chosen = members.remove(running.or(members.len().checked_sub(1))?);
+        Some(SideBySide { chosen, others: members, boots: running.is_some() })
+    }
+
+    /// What boots after what is not known to, then older before newer.
+    #[must_use]
+    pub fn rank(&self, other: &SideBySide<'_>) -> Ordering {
+        self.boots.cmp(&other.boots).then_with(|| by_age(self.chosen, other.chosen))
+    }
+
+    /// The newest, where the chosen one boots instead.
+    #[must_use]
+    pub fn newer(&self) -> Option<&'a Package> {
+        self.others.last().copied().filter(|newest| by_age(newest, self.chosen).is_gt())
+    }
+}
+
+/// The release of the kernel that boots, where it is known.
+fn release(boot: Option<&Boot>) -> Option<&str> {
+    boot.filter(|boot| boot.unknown.is_none())?.version.as_deref()
+}
+
+/// Whether what a slot holds runs only if its kernel is booted.
+fn is_of_running_kernel(slot: &Slot) -> bool {
+    ["linux-image", "linux-modules"].iter().any(|kind| slot.kind.starts_with(kind))
+}
+
+/// Whether a package is that of a kernel release: `linux-image-6.1.0-50-amd64` of `6.1.0-50-amd64`.
+fn is_of_release(package: &Package, release: &str) -> bool {
+    let name = package.name.strip_suffix("-unsigned").unwrap_or(&package.name);
+    name.strip_suffix(release).is_some_and(|kind| kind.ends_with('-'))
+}
+
+/// Older before newer: by source version, then by binary version.
+fn by_age(a: &Package, b: &Package) -> Ordering {
+    version::compare(a.ecosystem, source_of(a).1, source_of(b).1)
+        .then_with(|| version::compare(a.ecosystem, &a.version, &b.version))
+        .then_with(|| a.cmp(b))
+}
