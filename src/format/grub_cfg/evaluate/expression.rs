@@ -1,6 +1,7 @@
 //! The expressions of GRUB's `[` and `test`, in three values: what an image does not say is unknown.
 
-use super::{Files, UNKNOWN, without_device};
+use super::words::without_device;
+use super::{Files, UNKNOWN};
 
 /// What an expression comes to; `None` if it is not known or not understood. At most `depth` in each other.
 pub(super) fn truth(words: &[&str], files: &dyn Files, depth: u64) -> Option<bool> {
