@@ -4,6 +4,7 @@
 pub mod apk;
 pub mod apt_packages;
 pub mod apt_release;
+pub mod berkeley_db;
 pub mod bls;
 pub mod cve;
 pub mod deb822;

@@ -106,6 +106,7 @@ limits! {
     record_bytes = 16 * MIB, "bytes", "one record (stanza) of a package database";
     follow_ups = 100_000, "files", "files of one image that links lead to and that are read a second time";
     apk_line_bytes = MIB, "bytes", "one line of an apk database or index: eight times what apk itself reads";
+    damages = 1000, "places", "damaged records and pages of one package database that are told one by one: after these the database is given up";
     records = 200_000, "records", "records of one package database or changelog";
     fstab_bytes = MIB, "bytes", "one fstab: those of real systems have a few lines";
     os_release_bytes = MIB, "bytes", "one os-release file";

@@ -2,6 +2,7 @@
 
 mod apk;
 mod baselines;
+mod berkeley_db;
 mod boot;
 mod cache;
 mod central_types;
