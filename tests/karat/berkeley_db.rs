@@ -16,13 +16,15 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/berkeley_db")
 }
 
-/// All fixtures: name, database, what `db_dump` says of it.
+/// What is in a gzip file.
+fn unpacked(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// All fixtures that are read: name, database, what `db_dump` says of it.
 fn cases() -> Vec<(String, Vec<u8>, Vec<Pair>)> {
-    let unpacked = |path: &Path| {
-        let mut bytes = Vec::new();
-        flate2::read::GzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
-        bytes
-    };
     let mut cases: Vec<_> = fs::read_dir(fixtures())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -192,4 +194,59 @@ fn what_is_not_read_is_named() {
         assert!(pairs.is_empty());
         assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [want]);
     }
+}
+
+#[test]
+fn what_the_library_writes_and_is_not_read_is_named() {
+    for (name, want) in [
+        ("hash-512-1234-several", "several Berkeley DB databases in one file: `first`, `second`"),
+        ("hash-512-4321-encrypted", "an encrypted Berkeley DB hash database"),
+        ("recno-512-1234-small", "a Berkeley DB record-number database"),
+        ("queue-512-4321-small", "a Berkeley DB queue database"),
+    ] {
+        let bytes = unpacked(&fixtures().join(format!("{name}.refused.gz")));
+        let (pairs, errors) = listed(&bytes);
+        assert!(is_berkeley_db(&bytes) && pairs.is_empty(), "{name}");
+        let said: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(said, [format!("not read by this version: {want}")], "{name}");
+    }
+}
+
+/// Small files that claim much end at the ceilings.
+#[test]
+fn claims_are_bounded() {
+    let find = |wanted: &str| cases().into_iter().find(|(name, ..)| name == wanted).unwrap();
+    let run = |bytes: &[u8], set: &[(&str, u64)]| {
+        let mut limits = Limits::default();
+        for (name, max) in set {
+            limits.set(name, *max).unwrap();
+        }
+        let (mut pairs, mut errors) = (0, 0);
+        let end = values(&bytes, &limits, &mut |pair| match pair {
+            Ok(_) => pairs += 1,
+            Err(_) => errors += 1,
+        });
+        (pairs, errors, end.map_err(|error| error.to_string()))
+    };
+    let (_, bytes, want) = find("btree-512-4321-sorted");
+    let size = bytes.len() as u64;
+    for (set, message) in [
+        ([("package_db_bytes", size - 1)], "limit `package_db_bytes` passed"),
+        ([("records", want.len() as u64 - 1)], "limit `records` passed"),
+    ] {
+        let (pairs, _, end) = run(&bytes, &set);
+        assert!(pairs < want.len() && end.unwrap_err().starts_with(message));
+    }
+    // One value is larger than a record may be: a damage, and the others come.
+    let (pairs, errors, end) = run(&bytes, &[("record_bytes", 1000)]);
+    assert_eq!((pairs, errors, end), (want.len() - 1, 2, Ok(())));
+    // A table with 4 billion buckets, and one with no good page.
+    let (_, mut bytes, want) = find("hash-512-4321-many");
+    bytes[72..76].fill(0xff);
+    let (pairs, errors, end) = run(&bytes, &[]);
+    assert!(pairs == want.len() && errors < 1000 && end.is_ok(), "{pairs} {errors} {end:?}");
+    bytes[512..].fill(0xff);
+    let (pairs, errors, end) = run(&bytes, &[("damages", 20)]);
+    assert_eq!((pairs, errors), (0, 20));
+    assert!(end.unwrap_err().starts_with("limit `damages` passed: 21 against 20 places"));
 }
