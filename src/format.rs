@@ -21,4 +21,5 @@ pub mod ovf;
 pub mod rpm_header;
 pub mod rpm_manifest;
 pub mod rpmdb;
+pub mod pacman;
 pub mod system_release;

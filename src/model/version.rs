@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::Ecosystem;
 
+pub mod alpm;
 pub mod apk;
 pub mod deb;
 pub mod rpm;
