@@ -22,4 +22,5 @@ pub mod rpm_header;
 pub mod rpm_manifest;
 pub mod rpmdb;
 pub mod pacman;
+pub mod sqlite;
 pub mod system_release;
