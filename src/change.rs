@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::{SideBySide, Slot, joined_source, slot_of, source_of};
+use crate::baseline::{SideBySide, Slot, joined_source, slot_of_package, source_of};
 use crate::model::{Ecosystem, Package, SourcePackage, System, version};
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ pub fn kernels(system: &System) -> Vec<String> {
     let mut slots: BTreeMap<(Slot, &str), Vec<&Package>> = BTreeMap::new();
     for package in &system.packages {
         let is_image = |slot: &Slot| slot.kind == "linux-image" || slot.kind == "linux-image-unsigned";
-        if let Some(slot) = slot_of(&package.name).filter(is_image) {
+        if let Some(slot) = slot_of_package(package).filter(is_image) {
             slots.entry((slot, &package.arch)).or_default().push(package);
         }
     }
@@ -247,7 +247,7 @@ fn keyed(system: &System) -> BTreeMap<Key, Vec<&Package>> {
     let native = arch_of(system);
     let mut packages: BTreeMap<Key, Vec<&Package>> = BTreeMap::new();
     for package in &system.packages {
-        let slot = slot_of(&package.name);
+        let slot = slot_of_package(package);
         let is_own =
             matches!(package.arch.as_str(), "all" | "noarch") || Some(package.arch.as_str()) == native;
         let key = Key {

@@ -105,7 +105,7 @@ limits! {
     package_db_bytes = 512 * MIB, "bytes", "one package database file: a hundred times that of a full desktop";
     record_bytes = 16 * MIB, "bytes", "one record (stanza) of a package database";
     follow_ups = 100_000, "files", "files of one image that links lead to and that are read a second time";
-    rpm_header_bytes = 64 * MIB, "bytes", "one header of an rpm database: rpm itself stops at 256 MiB, and a package of a hundred thousand files has under 20 MiB";
+    rpm_header_bytes = 64 * MIB, "bytes", "one header of an rpm package or database: rpm itself stops at 256 MiB, and a package of a hundred thousand files has under 20 MiB";
     sqlite_log_bytes = 256 * MIB, "bytes", "what SQLite keeps beside a database, its write-ahead log or rollback journal: SQLite writes the log back when it has 4 MiB";
     sqlite_depth = 20, "levels", "pages above each other in one table of an SQLite database, as in SQLite";
     apk_line_bytes = MIB, "bytes", "one line of an apk database or index: eight times what apk itself reads";
@@ -118,7 +118,6 @@ limits! {
     boot_steps = 200_000, "commands", "commands of a boot loader's configuration that are followed to find its default";
     boot_entries = 10_000, "entries", "entries of a boot loader's menu: one a kernel, and its recovery";
     rpm_header_entries = 65_535, "entries", "tags of one rpm header: rpm's own ceiling";
-    rpm_header_bytes = 256 * MIB, "bytes", "data of one rpm header: rpm's own ceiling; a kernel with its changelog has 2 MB";
     rpm_files = 2_000_000, "files", "files of one package of rpm: the largest that are built have half a million";
     changelog_bytes = 128 * MIB, "bytes", "one changelog, inflated";
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";

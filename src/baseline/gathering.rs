@@ -9,7 +9,7 @@ use super::listings::{Listings, Shelf};
 use super::vendor::{is_tagged, is_third_party};
 use super::{
     BaselinePackage, History, HostId, HostVersion, Listing, PlatformBaseline, PlatformSuites, Release,
-    SideBySide, joined_source, slot_of, source_of,
+    SideBySide, joined_source, slot_of_package, source_of,
 };
 use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, SourcePackage, System, Time, version};
 
@@ -180,7 +180,7 @@ impl<'a> Gathering<'a> {
 
     /// Keeps a build of a channel source that its source's version does not tell.
     fn offer(&mut self, package: &'a Package) {
-        let slot = slot_of(&package.name);
+        let slot = slot_of_package(package);
         let name = slot.as_ref().map_or_else(|| package.name.clone(), ToString::to_string);
         let key = (package.ecosystem, name, package.arch.clone(), slot.is_some());
         let version = version_key(package, slot.is_some());
@@ -191,13 +191,13 @@ impl<'a> Gathering<'a> {
     fn vote(&mut self, system: &'a System, id: &HostId) {
         let mut members: BTreeMap<PackageKey, Vec<&'a Package>> = BTreeMap::new();
         for package in system.packages.iter().filter(|package| !is_tagged(package)) {
-            let slot = slot_of(&package.name);
+            let slot = slot_of_package(package);
             let name = slot.as_ref().map_or_else(|| package.name.clone(), ToString::to_string);
             let key = (package.ecosystem, name, package.arch.clone(), slot.is_some());
             members.entry(key).or_default().push(package);
         }
         for (key, members) in members {
-            let slot = members.first().and_then(|package| slot_of(&package.name));
+            let slot = members.first().copied().and_then(slot_of_package);
             let Some(found) = SideBySide::of(members, slot.as_ref(), system.boot.as_ref()) else { continue };
             let version = version_key(found.chosen, key.3);
             self.packages.entry(key).or_default().entry(version).or_default().insert(id.clone());

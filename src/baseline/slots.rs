@@ -2,15 +2,20 @@
 //! Linux kernel images, headers and modules, keyed by kind, upstream series and flavour, so that
 //! `linux-image-6.1.0-50-amd64` and `linux-image-6.1.0-56-amd64` are one package that missed patches.
 //! `postgresql-15` and `-16`, or `libicu67` and `72`, are different packages and have no slot.
+//!
+//! rpm keeps several versions of a kernel's packages under one name, which is their slot; and the streams of a
+//! module are published side by side, each a slot of its own (`npm/nodejs:18`).
 
 use std::fmt;
 
-/// What stays of a name when the version is taken out of it; prints as `linux-image/6.1/amd64`.
+use crate::model::{Ecosystem, Package};
+
+/// What stays of a name when the version is taken out of it; prints as `linux-image/6.1/amd64`, `kernel-core`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
     /// The name before the version: `linux-image`.
     pub kind: String,
-    /// The upstream series: `6.1`.
+    /// The upstream series: `6.1`; of a module its stream, `nodejs:18`; empty where a name has all series.
     pub series: String,
     /// The name behind the version; empty where there is nothing (`linux-headers-5.15.0-91`).
     pub flavour: String,
@@ -18,8 +23,77 @@ pub struct Slot {
 
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.series)?;
+        f.write_str(&self.kind)?;
+        if !self.series.is_empty() {
+            write!(f, "/{}", self.series)?;
+        }
         if self.flavour.is_empty() { Ok(()) } else { write!(f, "/{}", self.flavour) }
+    }
+}
+
+impl Slot {
+    /// The upstream series to which versions in the slot keep, where they do.
+    #[must_use]
+    pub fn upstream_series(&self) -> Option<&str> {
+        Some(self.series.as_str()).filter(|series| self.kind.starts_with("linux-") && !series.is_empty())
+    }
+
+    /// Whether what it holds runs only if its kernel is booted: images and modules.
+    #[must_use]
+    pub fn is_of_running_kernel(&self) -> bool {
+        ["linux-image", "linux-modules"].iter().any(|kind| self.kind.starts_with(kind))
+            || is_rpm_kernel(&self.kind) && !words(&self.kind).any(|word| word.starts_with("devel"))
+    }
+
+    /// Whether it holds kernels themselves.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        let beside = ["devel", "modules", "extra", "optional", "matched", "internal", "partner"];
+        self.kind.starts_with("linux-image")
+            || is_rpm_kernel(&self.kind) && !words(&self.kind).any(|word| beside.contains(&word))
+    }
+}
+
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split('-')
+}
+
+/// Packages of rpm that are called after the kernel and are installed once.
+const NO_RPM_KERNELS: [&str; 14] = [
+    "headers",
+    "tools",
+    "doc",
+    "docs",
+    "macros",
+    "firmware",
+    "abi",
+    "source",
+    "syms",
+    "livepatch",
+    "stablelists",
+    "whitelists",
+    "cross",
+    "macro",
+];
+
+/// Whether rpm installs packages of this name beside each other, as its front ends are told by what kernels
+/// provide (`installonlypkg(kernel)`, `multiversion(kernel)`): `kernel-core`, `kernel6.12`, `kernel-uek-modules`.
+fn is_rpm_kernel(name: &str) -> bool {
+    let mut words = words(name);
+    let first = words.next().and_then(|word| word.strip_prefix("kernel"));
+    first.is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit()))
+        && !words.any(|word| NO_RPM_KERNELS.contains(&word))
+}
+
+/// The slot of a package; `None` for nearly all of them.
+#[must_use]
+pub fn slot_of_package(package: &Package) -> Option<Slot> {
+    let of =
+        |series: &str| Slot { kind: package.name.clone(), series: series.to_owned(), flavour: String::new() };
+    match (package.ecosystem, &package.stream) {
+        (Ecosystem::Rpm, Some(stream)) => Some(of(stream)),
+        (Ecosystem::Rpm, None) => is_rpm_kernel(&package.name).then(|| of("")),
+        _ => slot_of(&package.name),
     }
 }
 
@@ -81,6 +155,36 @@ fn series_and_flavour(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_of_rpm_are_told_from_what_is_called_after_them() {
+        for name in [
+            "kernel",
+            "kernel-core",
+            "kernel-modules-core",
+            "kernel-rt-modules-extra",
+            "kernel-uek",
+            "kernel-default",
+            "kernel6.12",
+            "kernel-devel",
+            "kernel-64k-core",
+        ] {
+            assert!(is_rpm_kernel(name), "{name}");
+        }
+        for name in [
+            "kernel-headers",
+            "kernel-tools-libs",
+            "kernel-firmware-amdgpu",
+            "kernel-srpm-macros",
+            "kernel-abi-stablelists",
+            "kernel6.12-tools",
+            "kernelshark",
+            "kernel-livepatch-6_4_0-150600_23_7-default",
+            "linux-firmware",
+        ] {
+            assert!(!is_rpm_kernel(name), "{name}");
+        }
+    }
 
     #[test]
     fn names_of_kernels_have_slots() {

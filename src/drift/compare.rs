@@ -7,7 +7,7 @@ use super::patches::{Lane, known_patches, named_already, patch};
 use super::{Basis, BootUnknown, Change, NotBooted, Options, PackageDrift, Patch};
 use crate::baseline::{
     Adopted, BaselinePackage, Evidence, History, HostVersion, PlatformBaseline, Release, SideBySide, Slot,
-    adopt, is_backport, is_third_party, joined_source, slot_of, source_of,
+    adopt, is_backport, is_third_party, joined_source, slot_of, slot_of_package, source_of,
 };
 use crate::model::{Ecosystem, Package, Platform, ReleaseEntry, System, Time, version};
 
@@ -34,7 +34,7 @@ impl Subject<'_> {
 /// Slots with several kernels of which nothing says which boots, though there is a boot loader.
 pub(super) fn boot_unknown(system: &System, subjects: &[Subject<'_>]) -> Vec<BootUnknown> {
     let Some(boot) = &system.boot else { return Vec::new() };
-    let is_image = |slot: &Slot| slot.kind.starts_with("linux-image");
+    let is_image = Slot::is_image;
     let several =
         subjects.iter().filter(|s| !s.beside.is_empty() && !s.boots && s.slot.as_ref().is_some_and(is_image));
     let reason = match (&boot.unknown, &boot.version, &boot.kernel) {
@@ -61,7 +61,7 @@ pub(super) fn subjects(system: &System) -> Vec<Subject<'_>> {
     let mut slots: BTreeMap<(Slot, &str), Vec<&Package>> = BTreeMap::new();
     let mut subjects = Vec::new();
     for package in &system.packages {
-        match slot_of(&package.name) {
+        match slot_of_package(package) {
             Some(slot) => slots.entry((slot, &package.arch)).or_default().push(package),
             None => {
                 subjects.push(Subject { package, slot: None, beside: Vec::new(), newest: None, boots: false })
@@ -272,7 +272,7 @@ impl<'a> Comparer<'a> {
         builds: Option<&'a BaselinePackage>,
         image: &str,
     ) -> Option<Target<'a>> {
-        let series = subject.slot.as_ref().map(|slot| slot.series.as_str());
+        let series = subject.slot.as_ref().and_then(Slot::upstream_series);
         let lane = Lane { backports: is_backport(image), series };
         let in_lane = |r: &&Release| r.backport == lane.backports && lane.holds(r);
         let mut releases = history?.releases.iter().filter(in_lane);
@@ -314,7 +314,7 @@ impl<'a> Comparer<'a> {
     pub(super) fn lane<'s>(subject: &'s Subject<'_>, image: &str, target: &str) -> Lane<'s> {
         Lane {
             backports: is_backport(image) || is_backport(target),
-            series: subject.slot.as_ref().map(|slot| slot.series.as_str()),
+            series: subject.slot.as_ref().and_then(Slot::upstream_series),
         }
     }
 
