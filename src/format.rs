@@ -16,6 +16,7 @@ pub mod grub_cfg;
 pub mod grubenv;
 pub mod kernel;
 pub mod loader_conf;
+pub mod ndb;
 pub mod os_release;
 pub mod ovf;
 pub mod pacman;
