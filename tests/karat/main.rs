@@ -21,6 +21,7 @@ mod merging;
 mod mutate;
 mod outputs;
 mod registry;
+mod rpmdb;
 mod sources;
 mod sparse_disk;
 mod tar;
