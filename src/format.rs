@@ -25,3 +25,4 @@ pub mod rpm_manifest;
 pub mod rpmdb;
 pub mod sqlite;
 pub mod system_release;
+pub mod uki;

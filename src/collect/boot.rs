@@ -1,11 +1,11 @@
 //! Boot loaders: configurations of GRUB 2, systemd-boot and extlinux, and the entries of the Boot Loader
-//! Specification. Unified kernel images are known by their names alone.
+//! Specification; of unified kernel images their headers and what these say of themselves.
 //!
 //! What cannot be read of them hides no package, so it is a fact (why it is not known what boots), and no gap.
 
 use crate::bytes::read_all;
 use crate::error::{Kind, Result};
-use crate::format::{bls, extlinux, grub_cfg, grubenv, loader_conf};
+use crate::format::{bls, extlinux, grub_cfg, grubenv, loader_conf, uki};
 use crate::model::ImagePath;
 use crate::stratum::{Entry, Want};
 
@@ -34,6 +34,9 @@ pub(super) const EXTLINUX: [&str; 9] = [
 /// Files of GRUB that its `grub.cfg` may go on in.
 const GRUB_FILES: [&str; 6] =
     ["grub.cfg", "grubenv", "custom.cfg", "user.cfg", "console.cfg", "bootuuid.cfg"];
+
+/// The submenu of snapshots that snapper writes beside them, and SUSE's `grub.cfg` goes on in.
+const SNAPSHOTS: &str = ".snapshots/grub-snapshot.cfg";
 
 const PLACES: &[&str] = &[
     "boot/grub/grub.cfg",
@@ -66,6 +69,7 @@ const PLACES: &[&str] = &[
     "extlinux.conf",
     "syslinux/syslinux.cfg",
     "syslinux.cfg",
+    SNAPSHOTS,
     // Links to the newest kernel, which a configuration may name.
     "vmlinuz",
     "boot/vmlinuz",
@@ -86,16 +90,20 @@ enum Role {
     BlsEntry,
     LoaderConf,
     Extlinux,
+    UnifiedKernel,
 }
 
 fn role(path: &ImagePath) -> Option<Role> {
     // Nearly no path passes this.
-    if !matches!(path.as_bytes().first(), Some(b'b' | b'e' | b's')) {
+    if !matches!(path.as_bytes().first(), Some(b'b' | b'e' | b's' | b'.')) {
         return None;
     }
     let text = std::str::from_utf8(path.as_bytes()).ok()?;
     if EXTLINUX.contains(&text) {
         return Some(Role::Extlinux);
+    }
+    if text == SNAPSHOTS {
+        return Some(Role::GrubConfig);
     }
     let of_grub = |name: &str| match name {
         "grubenv" => Some(Role::GrubEnvironment),
@@ -108,9 +116,18 @@ fn role(path: &ImagePath) -> Option<Role> {
     match within.split('/').collect::<Vec<_>>().as_slice() {
         ["loader", "loader.conf"] => Some(Role::LoaderConf),
         ["loader", "entries", name] => name.ends_with(".conf").then_some(Role::BlsEntry),
+        ["EFI", "Linux", name] if is_efi(name) => Some(Role::UnifiedKernel),
         ["EFI", _, name] => of_grub(name),
         _ => None,
     }
+}
+
+/// Whether a file is named as a program of EFI is.
+fn is_efi(name: &str) -> bool {
+    name.len()
+        .checked_sub(4)
+        .and_then(|at| name.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(".efi"))
 }
 
 impl Collector for Boot {
@@ -119,7 +136,7 @@ impl Collector for Boot {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn serves(&self) -> Needs {
@@ -156,6 +173,10 @@ impl Collector for Boot {
 
 fn read(role: Role, file: &FileView<'_>) -> Result<Option<BootFact>> {
     let limits = file.limits;
+    if role == Role::UnifiedKernel {
+        let name = String::from_utf8_lossy(file.path.name());
+        return Ok(uki::decode(&name, file.content, limits)?.map(BootFact::BlsEntry));
+    }
     let bytes = read_all(file.content, limits.boot_config_bytes)?;
     Ok(Some(match role {
         Role::GrubConfig => BootFact::GrubConfig(grub_cfg::decode(&bytes, limits)?),
@@ -166,6 +187,7 @@ fn read(role: Role, file: &FileView<'_>) -> Result<Option<BootFact>> {
             let name = String::from_utf8_lossy(file.path.name());
             return Ok(bls::decode(&name, &bytes, limits)?.map(BootFact::BlsEntry));
         }
+        Role::UnifiedKernel => return Ok(None),
     }))
 }
 
@@ -185,6 +207,11 @@ mod tests {
             ("efi/loader/entries/a.conf", Some(Role::BlsEntry)),
             ("boot/efi/loader/loader.conf", Some(Role::LoaderConf)),
             ("boot/extlinux/extlinux.conf", Some(Role::Extlinux)),
+            ("efi/EFI/Linux/debian-6.12.48.efi", Some(Role::UnifiedKernel)),
+            ("boot/EFI/Linux/arch-linux.EFI", Some(Role::UnifiedKernel)),
+            ("boot/EFI/Linux/arch-linux.efi.extra.d", None),
+            (".snapshots/grub-snapshot.cfg", Some(Role::GrubConfig)),
+            (".snapshots/1/grub-snapshot.cfg", None),
             ("boot/grub/fonts/unicode.pf2", None),
             ("boot/grub/x86_64-efi/load.cfg", None),
             ("boot/efi/EFI/debian/shimx64.efi", None),

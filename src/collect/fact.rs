@@ -84,7 +84,7 @@ pub enum BootFact {
     GrubConfig(Script),
     /// GRUB's environment block.
     GrubEnvironment(Vec<(String, String)>),
-    /// An entry of the Boot Loader Specification.
+    /// An entry of the Boot Loader Specification: a file that says it, or a unified kernel image.
     BlsEntry(BlsEntry),
     /// systemd-boot's own settings.
     LoaderConf {

@@ -19,7 +19,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{is_release, release_of_path, without_tries};
+use super::kernel::{is_release, release_of_path, release_of_uki, without_tries};
 use crate::bytes::size_of_len;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -45,14 +45,31 @@ pub struct BlsEntry {
     pub efi: Option<String>,
     /// `architecture`.
     pub architecture: Option<String>,
+    /// The kernel's release, as a unified kernel image says it.
+    pub uname: Option<String>,
+    /// It is a unified kernel image, of type 2.
+    pub is_unified: bool,
 }
 
 impl BlsEntry {
-    /// The release of its kernel: as the kernel's path tells it, else its `version`, if that looks like one.
+    /// The release of its kernel: as the kernel says it or its path tells it, else its `version`, if that looks like
+    /// one; of a unified kernel image as its name tells it.
     #[must_use]
     pub fn release(&self) -> Option<&str> {
+        if let Some(uname) = &self.uname {
+            return Some(uname);
+        }
         let of_path = self.linux.as_deref().and_then(release_of_path);
-        of_path.or_else(|| self.version.as_deref().filter(|version| is_release(version)))
+        let version = || self.version.as_deref().filter(|version| is_release(version) && !self.is_unified);
+        let of_name = || self.efi.as_deref().and_then(|efi| release_of_uki(efi.rsplit('/').next()?));
+        of_path.or_else(version).or_else(of_name)
+    }
+
+    /// Its id as systemd-boot has it, to which `default` and the order of its menu are held.
+    #[must_use]
+    pub fn full_id(&self) -> String {
+        let end = if self.is_unified { "efi" } else { "conf" };
+        format!("{}.{end}", self.id).to_lowercase()
     }
 
     /// Its title as a menu shows it.
@@ -113,7 +130,7 @@ pub fn sort(entries: &mut [BlsEntry]) {
         is_bad(a)
             .cmp(&is_bad(b))
             .then(by_key)
-            .then_with(|| compare_versions(&b.id, &a.id))
+            .then_with(|| compare_versions(&b.full_id(), &a.full_id()))
             .then_with(|| b.tries_left.cmp(&a.tries_left))
     });
 }

@@ -177,15 +177,72 @@ fn entries_in_files_say_what_boots() {
     let installed = [("boot/efi/EFI/systemd/systemd-bootx64.efi", &b""[..])];
     assert_eq!(release(&[menu, &installed].concat()), new);
 
-    // Unified kernel images.
-    let uki = ("efi/EFI/Linux/debian-6.12.48+deb13-amd64+3.efi", &b""[..]);
     let conf = ("efi/loader/loader.conf", &b""[..]);
-    assert_eq!(release(&[uki, conf]), "6.12.48+deb13-amd64");
-    let why = release(&[uki, ("efi/EFI/Linux/debian-6.12.43+deb13-amd64.efi", b""), conf]);
-    assert!(why.contains("unified kernel images"), "{why}");
     let counted = ("efi/loader/entries/a+0-3.conf", ENTRY);
     let good = ("efi/loader/entries/0.conf", &b"linux /vmlinuz-6.1.0-56-amd64\n"[..]);
     assert_eq!(release(&[counted, good, conf]), NEW);
+}
+
+#[test]
+fn unified_kernel_images_say_what_boots() {
+    let (old, new) = (fixture("uki-6.12.43.efi"), fixture("uki-6.12.48.efi"));
+    let (old_release, new_release) = ("6.12.43+deb13-amd64", "6.12.48+deb13-amd64");
+    let conf = |text: &'static str| ("efi/loader/loader.conf", text.as_bytes());
+    let (a, b) = (("efi/EFI/Linux/token-a.efi", &old[..]), ("efi/EFI/Linux/token-b+3.efi", &new[..]));
+    let boot = boots(&[a, conf("")]).unwrap();
+    assert_eq!(
+        (boot.loader, boot.title.as_deref(), boot.kernel.as_deref(), boot.version.as_deref()),
+        (
+            BootLoader::SystemdBoot,
+            Some("Debian GNU/Linux 13 (trixie)"),
+            Some("/EFI/Linux/token-a.efi"),
+            Some(old_release)
+        )
+    );
+    // Of one system and version the names decide, and a pattern before them.
+    assert_eq!(release(&[a, b, conf("")]), new_release);
+    assert_eq!(release(&[a, b, conf("default token-a*\n")]), old_release);
+    let failed = ("efi/EFI/Linux/token-b+0-3.efi", &new[..]);
+    assert_eq!(release(&[a, failed, conf("")]), old_release);
+    // Entries with a key to sort by come before those without, in files or in images.
+    assert_eq!(release(&[a, ("efi/loader/entries/z.conf", ENTRY), conf("")]), old_release);
+    let keyed = b"title x\nsort-key aaa\nversion 1\nlinux /vmlinuz-6.1.0-56-amd64\n";
+    assert_eq!(release(&[a, ("efi/loader/entries/z.conf", keyed), conf("")]), NEW);
+    // What is cut off or none is not passed over.
+    for (bytes, wanted) in
+        [(&new[..0x100], "bytes wanted"), (&b"\x7fELF"[..], "bytes wanted"), (&[0; 100], "magic")]
+    {
+        let why = release(&[a, ("efi/EFI/Linux/x.efi", bytes), conf("")]);
+        assert!(why.contains("x.efi: ") && why.contains(wanted), "{why}");
+    }
+}
+
+#[test]
+fn ubuntus_menu_says_what_boots() {
+    let (first, submenu) = (fixture("ubuntu-24.04-first.cfg"), fixture("ubuntu-24.04-submenu.cfg"));
+    let cfg = "boot/grub/grub.cfg";
+    assert_eq!(release(&[(cfg, &first)]), "6.8.0-51-generic");
+    assert_eq!(release(&[(cfg, &submenu), ("boot/efi/EFI/ubuntu/grub.cfg", STUB)]), "6.8.0-45-generic");
+}
+
+#[test]
+fn suses_menu_goes_on_in_a_file_of_snapshots() {
+    let menu = "set default=\"${saved_entry}\"\n\
+        menuentry 'openSUSE Leap 15.6'  --class opensuse --id a { linux /boot/vmlinuz-6.4.0-150600.23.30-default root=x ${extra_cmdline} }\n\
+        if [ -f \"/.snapshots/grub-snapshot.cfg\" ]; then\n  source \"/.snapshots/grub-snapshot.cfg\"\nfi\n";
+    let submenu =
+        b"if [ -z \"$extra_cmdline\" ]; then\n submenu \"snapshots\" { true }\n set default=0\nfi\n";
+    let stub = b"set btrfs_relative_path=\"yes\"\nsearch --fs-uuid --set=root 8f3b\nset prefix=(${root})/boot/grub2\nsource \"${prefix}/grub.cfg\"\n";
+    let files = [
+        ("boot/grub2/grub.cfg", menu.as_bytes()),
+        ("boot/efi/EFI/opensuse/grub.cfg", stub),
+        (".snapshots/grub-snapshot.cfg", &submenu[..]),
+    ];
+    assert_eq!(release(&files), "6.4.0-150600.23.30-default");
+    assert_eq!(release(&files[..2]), "6.4.0-150600.23.30-default");
+    // A file of the menu that cannot be understood may name another default.
+    let why = release(&[files[0], (".snapshots/grub-snapshot.cfg", b"if true; then\n")]);
+    assert!(why.contains("it goes on in a file that is not known"), "{why}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl evaluate::Files for GrubFiles<'_> {
     }
 
     fn bls_entries(&self) -> Result<Vec<evaluate::BlsMenuEntry>, String> {
-        let (mut entries, _) = entries(self.squashed, &["boot"])?;
+        let (mut entries, _) = entries(self.squashed, &["boot"], &["loader/entries"])?;
         bls::sort_as_grub(&mut entries);
         let menu = entries.into_iter().map(|entry| evaluate::BlsMenuEntry {
             title: entry.shown().to_owned(),
@@ -188,13 +188,19 @@ impl evaluate::Files for GrubFiles<'_> {
     }
 }
 
-/// The entries of the Boot Loader Specification below these places, and the path of the first; or why one of them
-/// is not known.
-fn entries(squashed: &Squashed, places: &[&str]) -> Result<(Vec<BlsEntry>, Option<ImagePath>), String> {
+/// The entries of the Boot Loader Specification in these folders below these places, and the path of the first; or
+/// why one of them is not known.
+fn entries(
+    squashed: &Squashed,
+    places: &[&str],
+    folders: &[&str],
+) -> Result<(Vec<BlsEntry>, Option<ImagePath>), String> {
     let mut entries = Vec::new();
     let mut first = None;
-    for place in places {
-        for path in files_in(squashed, &ImagePath::from(*place).join("loader/entries")) {
+    for place in
+        places.iter().flat_map(|place| folders.iter().map(|folder| ImagePath::from(*place).join(folder)))
+    {
+        for path in files_in(squashed, &place) {
             match said(squashed, path) {
                 Some(BootFact::BlsEntry(entry)) => entries.push(entry.clone()),
                 Some(BootFact::Unread(why)) => return Err(format!("{path}: {why}")),
@@ -223,19 +229,18 @@ fn systemd_boot(squashed: &Squashed) -> Option<Boot> {
         Some((_, BootFact::Unread(why))) => Err(why.clone()),
         _ => Ok(None),
     };
-    let read = entries(squashed, &ESP);
+    let read = entries(squashed, &ESP, &["loader/entries", "EFI/Linux"]);
     let first = read.as_ref().ok().and_then(|(_, first)| first.clone());
     let config = conf.map(|(place, _)| place.clone()).or(first).unwrap_or_else(|| confs[0].clone());
     let default = pattern.and_then(|pattern| {
         let (entries, _) = read?;
-        systemd_default(squashed, entries, pattern.as_deref())
+        systemd_default(entries, pattern.as_deref())
     });
     Some(found(squashed, BootLoader::SystemdBoot, &config, default))
 }
 
 /// The entry that systemd-boot starts without its EFI variables: the first that fits the pattern, else the first.
 fn systemd_default(
-    squashed: &Squashed,
     mut entries: Vec<BlsEntry>,
     pattern: Option<&str>,
 ) -> Result<(Option<String>, String, Option<String>), String> {
@@ -247,45 +252,13 @@ fn systemd_default(
         return Err(format!("its default is `{pattern}`, which it finds by itself"));
     }
     bls::sort(&mut entries);
-    let fits = |name: &str, end: &str| {
-        loader_conf::fits(pattern, &format!("{name}{end}")) || loader_conf::fits(pattern, name)
-    };
-    let mut ukis: Vec<String> = ESP
-        .iter()
-        .flat_map(|esp| files_in(squashed, &ImagePath::from(*esp).join("EFI/Linux")))
-        .map(|path| String::from_utf8_lossy(path.name()).into_owned())
-        .filter(|name| name.to_ascii_lowercase().ends_with(".efi"))
-        .collect();
-    ukis.sort();
-    let fit = |name: &&String| {
-        let stem = name.get(..name.len().saturating_sub(4)).unwrap_or_default();
-        fits(kernel::without_tries(stem).0, ".efi")
+    let fits = |entry: &&BlsEntry| {
+        loader_conf::fits(pattern, &entry.full_id()) || loader_conf::fits(pattern, &entry.id)
     };
     // Where nothing fits, all count.
-    let is_fitting =
-        entries.iter().any(|entry| fits(&entry.id, ".conf")) || ukis.iter().any(|name| fit(&name));
-    let ukis: Vec<&String> = ukis.iter().filter(|name| !is_fitting || fit(name)).collect();
-    let entry = entries.iter().find(|entry| !is_fitting || fits(&entry.id, ".conf"));
-    match (entry, ukis.as_slice()) {
-        (None, []) => Err("it has no entry".to_owned()),
-        (None, [uki]) => {
-            let version = kernel::release_of_uki(uki).map(str::to_owned);
-            Ok((None, format!("/EFI/Linux/{uki}"), version))
-        }
-        (Some(entry), []) => {
-            let kernel = entry.linux.clone().or_else(|| entry.efi.clone()).unwrap_or_default();
-            let version = entry.release().map(str::to_owned);
-            let of_uki = || kernel::release_of_uki(kernel.rsplit('/').next().unwrap_or_default());
-            let version = version.or_else(|| of_uki().map(str::to_owned));
-            Ok((Some(entry.shown().to_owned()), kernel, version))
-        }
-        (_, ukis) => {
-            let first = ukis.first().map(|name| name.as_str()).unwrap_or_default();
-            Err(format!(
-                "the order of unified kernel images (`{first}`) is in them, and not read by this version"
-            ))
-        }
-    }
+    let entry = entries.iter().find(fits).or(entries.first()).ok_or("it has no entry")?;
+    let kernel = entry.linux.clone().or_else(|| entry.efi.clone()).unwrap_or_default();
+    Ok((Some(entry.shown().to_owned()), kernel, entry.release().map(str::to_owned)))
 }
 
 /// What every configuration of extlinux starts.

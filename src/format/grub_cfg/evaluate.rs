@@ -353,7 +353,12 @@ impl<'a> Run<'a> {
                 self.entry(name == "submenu", arguments, block, certain)?;
                 status = Some(true);
             }
-            "blscfg" => self.blscfg(arguments, certain)?,
+            "blscfg" | "bls_import" => self.blscfg(arguments, certain)?,
+            // Commands that make entries, or go on in files of another language.
+            "uki" | "legacy_configfile" | "legacy_source" | "syslinux_configfile" | "syslinux_source" => {
+                self.lose(&format!("its menu is made by `{name}`"));
+            }
+            _ if name.starts_with("extract_") => self.lose(&format!("its menu is made by `{name}`")),
             "source" | "." | "configfile" | "normal" => {
                 self.follow(name, arguments.last(), certain, depth)?;
             }

@@ -162,21 +162,66 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// `blscfg` of Fedora and RHEL (`default`, `non-default`, or an entry's id), and of GRUB 2.14 (options).
     pub(super) fn blscfg(&mut self, arguments: &[String], certain: Certain) -> Result<()> {
-        if !arguments.is_empty() {
-            self.lose(&format!("it says `blscfg {}`", short(&arguments.join(" "))));
+        let mut shown = Shown::default();
+        let mut words = arguments.iter().map(String::as_str);
+        let mut directory = None;
+        while let Some(word) = words.next() {
+            match word {
+                "default" | "-d" | "--show-default" => shown.default = true,
+                "non-default" | "-n" | "--show-non-default" => shown.others = true,
+                "-f" | "--enable-fallback" => {}
+                "-e" | "--entry" => shown.id = words.next().map(str::to_owned),
+                "-p" | "--path" => directory = words.next(),
+                word => match (word.strip_prefix("--entry="), word.strip_prefix("--path=")) {
+                    (Some(id), _) => shown.id = Some(id.to_owned()),
+                    (_, Some(path)) => directory = Some(path),
+                    _ if word.starts_with(['(', '/']) => directory = Some(word),
+                    _ if word.starts_with('-') => {
+                        self.lose(&format!("it says `blscfg {}`", short(&arguments.join(" "))));
+                        return Ok(());
+                    }
+                    _ => shown.id = Some(word.to_owned()),
+                },
+            }
+        }
+        // Entries elsewhere are not looked for.
+        let elsewhere = directory.map(|path| without_device(path).trim_matches('/'));
+        let is_elsewhere =
+            elsewhere.is_some_and(|path| !matches!(path, "loader/entries" | "boot/loader/entries"));
+        let is_set_elsewhere = self.state.variables.get("blsdir").is_some_and(|path| {
+            !matches!(without_device(path).trim_matches('/'), "" | "loader/entries" | "boot/loader/entries")
+        });
+        if is_elsewhere || is_set_elsewhere {
+            self.lose("its entries are in a directory of their own");
             return Ok(());
         }
-        match self.files.bls_entries() {
-            Ok(entries) => {
-                self.charge(entries.len().saturating_mul(16))?;
-                for entry in entries {
-                    let BlsMenuEntry { title, id, kernel, version } = entry;
-                    let kind = Kind::Bls { kernel, version };
-                    self.push(Entry { title, id: Some(id), certain, kind })?;
-                }
+        let entries = match self.files.bls_entries() {
+            Ok(entries) => entries,
+            Err(why) => {
+                self.lose(&why);
+                return Ok(());
             }
-            Err(why) => self.lose(&why),
+        };
+        self.charge(entries.len().saturating_mul(16))?;
+        let default = self.state.variables.get("default").cloned().unwrap_or_default();
+        // GRUB takes digits that it starts with for a number, too.
+        let is_mixed = default.starts_with(|c: char| c.is_ascii_digit()) && default.parse::<usize>().is_err();
+        if shown.needs_default() && (is_mixed || default.contains(UNKNOWN)) {
+            self.lose("which entries it shows depends on its default, which is not known");
+            return Ok(());
+        }
+        for (index, entry) in entries.into_iter().enumerate() {
+            let is_there = self.state.menu.iter().any(|known| {
+                matches!(known.kind, Kind::Bls { .. }) && known.id.as_deref() == Some(entry.id.as_str())
+            });
+            if is_there || !shown.holds(&entry, index, &default) {
+                continue;
+            }
+            let BlsMenuEntry { title, id, kernel, version } = entry;
+            let kind = Kind::Bls { kernel, version };
+            self.push(Entry { title, id: Some(id), certain, kind })?;
         }
         Ok(())
     }
@@ -216,5 +261,28 @@ impl<'a> Run<'a> {
             return None;
         }
         expression::truth(&words, self.files, self.limits.boot_depth.max)
+    }
+}
+
+/// Which entries `blscfg` shows.
+#[derive(std::default::Default)]
+struct Shown {
+    default: bool,
+    others: bool,
+    id: Option<String>,
+}
+
+impl Shown {
+    fn needs_default(&self) -> bool {
+        self.default != self.others
+    }
+
+    /// Whether the entry at this place of all is shown. The default is named by id, by title or by number.
+    fn holds(&self, entry: &BlsMenuEntry, index: usize, default: &str) -> bool {
+        if let Some(id) = &self.id {
+            return entry.id == *id || entry.id == id.trim_end_matches(".conf");
+        }
+        let is_default = entry.id == default || entry.title == default || default.parse() == Ok(index);
+        self.default == self.others || self.default == is_default
     }
 }

@@ -16,7 +16,8 @@ impl Files for Beside {
     fn exists(&self, path: &str) -> Option<bool> {
         match path {
             "/boot/grub/grubenv" => Some(self.environment.is_some()),
-            _ if path.starts_with("/boot/") => Some(self.scripts.iter().any(|(own, _)| *own == path)),
+            _ if self.scripts.iter().any(|(own, _)| *own == path) => Some(true),
+            _ if path.starts_with("/boot/") => Some(false),
             _ => None,
         }
     }
@@ -320,5 +321,272 @@ fn broken_scripts_end_in_an_answer() {
                 let _ = default(&script, "/boot/grub", &beside(SAVED_50), &limits);
             }
         }
+    }
+}
+
+const UBUNTU_FIRST: &str = include_str!("../../../../fixtures/boot/ubuntu-24.04-first.cfg");
+const UBUNTU_SAVED: &str = include_str!("../../../../fixtures/boot/ubuntu-24.04-saved.cfg");
+const UBUNTU_SUBMENU: &str = include_str!("../../../../fixtures/boot/ubuntu-24.04-submenu.cfg");
+
+#[test]
+fn ubuntus_defaults_are_followed() {
+    let (new, old) = ("/boot/vmlinuz-6.8.0-51-generic", "/boot/vmlinuz-6.8.0-45-generic");
+    let by_title = "Advanced options for Ubuntu>Ubuntu, with Linux 6.8.0-45-generic";
+    let by_id = "gnulinux-advanced-/dev/sda1>gnulinux-6.8.0-45-generic-advanced-/dev/sda1";
+    for (text, pairs, want) in [
+        (UBUNTU_FIRST, &[][..], new),
+        // A boot that failed shows the menu and changes no default.
+        (UBUNTU_FIRST, &[("recordfail", "1")], new),
+        (UBUNTU_FIRST, &[("saved_entry", by_title)], new),
+        (UBUNTU_FIRST, &[("next_entry", by_id)], old),
+        (UBUNTU_SUBMENU, &[], old),
+        (UBUNTU_SUBMENU, &[("next_entry", "0")], new),
+        (UBUNTU_SAVED, &[("saved_entry", by_title)], old),
+        (UBUNTU_SAVED, &[("saved_entry", by_id)], old),
+        (UBUNTU_SAVED, &[("saved_entry", "1>2")], old),
+        (UBUNTU_SAVED, &[("saved_entry", "0")], new),
+        (UBUNTU_SAVED, &[("saved_entry", "0"), ("prev_saved_entry", by_id)], new),
+        // The recovery of the newest.
+        (UBUNTU_SAVED, &[("saved_entry", "1>1")], new),
+    ] {
+        assert_eq!(kernel(text, &with(pairs)), want, "{pairs:?}");
+        assert_eq!(kernel(&with_initrdfail(text), &with(pairs)), want, "{pairs:?}");
+    }
+    assert_eq!(kernel(UBUNTU_SAVED, &Beside::default()), new);
+    // A boot without initrd failed: what was to boot once before is the next.
+    let again = with(&[("initrdfail", "1"), ("prev_entry", by_id)]);
+    assert_eq!(kernel(&with_initrdfail(UBUNTU_FIRST), &again), old);
+}
+
+/// The part that Ubuntu's own images have besides: which entry follows a boot without initrd that failed.
+fn with_initrdfail(text: &str) -> String {
+    let at = "if [ \"${next_entry}\" ] ; then";
+    let part = r#"if [ "${initrdfail}" = 2 ]; then
+   set initrdfail=
+elif [ "${initrdfail}" = 1 ]; then
+   set next_entry="${prev_entry}"
+   set prev_entry=
+   save_env prev_entry
+   if [ "${next_entry}" ]; then
+      set initrdfail=2
+   fi
+fi
+"#;
+    assert!(text.contains(at));
+    text.replacen(at, &format!("{part}{at}"), 1)
+}
+
+/// What SUSE's `grub.cfg` has of its own: relative paths of btrfs, an environment in the file system's first
+/// blocks, options of kernels from snapshots, hidden entries, and a submenu in a file of its own.
+const SUSE: &str = r#"
+set btrfs_relative_path="y"
+export btrfs_relative_path
+if [ -s $prefix/grubenv ]; then
+  load_env
+fi
+if [ "${env_block}" ] ; then
+  set env_block="(${root})${env_block}"
+  export env_block
+  load_env -f "${env_block}"
+fi
+if [ "${next_entry}" ] ; then
+   set default="${next_entry}"
+   set next_entry=
+   save_env next_entry
+   if [ "${env_block}" ] ; then
+     save_env -f "${env_block}" next_entry
+   fi
+   set boot_once=true
+else
+   set default="${saved_entry}"
+fi
+if [ x"${feature_menuentry_id}" = xy ]; then
+  menuentry_id_option="--id"
+else
+  menuentry_id_option=""
+fi
+export menuentry_id_option
+if loadfont unicode ; then
+  set gfxmode=auto
+  load_video
+fi
+terminal_output gfxterm
+if [ -f /boot/grub/themes/openSUSE/theme.txt ] ; then set theme=/boot/grub/themes/openSUSE/theme.txt; fi
+menuentry 'openSUSE Leap 15.6'  --class opensuse --class gnu-linux --class gnu --class os $menuentry_id_option 'gnulinux-simple-8f3b' {
+	load_video
+	set gfxpayload=keep
+	insmod gzio
+	insmod btrfs
+	if [ x$feature_platform_search_hint = xy ]; then
+	  search --no-floppy --fs-uuid --set=root --hint-bios=hd0,gpt2  8f3b
+	else
+	  search --no-floppy --fs-uuid --set=root 8f3b
+	fi
+	echo	'Loading Linux 6.4.0-150600.23.30-default ...'
+	linux	/boot/vmlinuz-6.4.0-150600.23.30-default root=UUID=8f3b  ${extra_cmdline} splash=silent quiet
+	initrd	/boot/initrd-6.4.0-150600.23.30-default
+}
+submenu 'Advanced options for openSUSE Leap 15.6' --hotkey=1 $menuentry_id_option 'gnulinux-advanced-8f3b' {
+	menuentry 'openSUSE Leap 15.6, with Linux 6.4.0-150600.23.30-default' --hotkey=2 --class os $menuentry_id_option 'gnulinux-6.4.0-150600.23.30-default-advanced-8f3b' {
+		linux	/boot/vmlinuz-6.4.0-150600.23.30-default root=UUID=8f3b  ${extra_cmdline} splash=silent quiet
+	}
+	menuentry 'openSUSE Leap 15.6, with Linux 6.4.0-150600.21-default' --hotkey=3 --class os $menuentry_id_option 'gnulinux-6.4.0-150600.21-default-advanced-8f3b' {
+		linux	/boot/vmlinuz-6.4.0-150600.21-default root=UUID=8f3b  ${extra_cmdline} splash=silent quiet
+	}
+}
+if [ -f "/.snapshots/grub-snapshot.cfg" ]; then
+  source "/.snapshots/grub-snapshot.cfg"
+fi
+if [ "${grub_platform}" = "efi" ]; then
+  hiddenentry "Text mode" --hotkey "t" {
+    set textmode=true
+    terminal_output console
+  }
+fi
+if [ -f  ${config_directory}/custom.cfg ]; then
+  source ${config_directory}/custom.cfg
+elif [ -z "${config_directory}" -a -f  $prefix/custom.cfg ]; then
+  source $prefix/custom.cfg
+fi
+"#;
+
+/// The submenu of snapshots as SUSE's plug-in of snapper writes it.
+const SNAPSHOTS: &str = r#"
+if [ -z "$extra_cmdline" ]; then
+  submenu  "Start bootloader from a read-only snapshot" {
+    if [ -f "/.snapshots/2/grub-snapshot.cfg" ]; then
+      source "/.snapshots/2/grub-snapshot.cfg"
+    fi
+    if [ x$snapshot_found != xtrue ]; then
+      submenu "Not Found" { true; }
+    fi
+  }
+fi
+"#;
+
+#[test]
+fn suses_defaults_are_followed() {
+    let (new, old) = ("/boot/vmlinuz-6.4.0-150600.23.30-default", "/boot/vmlinuz-6.4.0-150600.21-default");
+    let snapshots = || ("/.snapshots/grub-snapshot.cfg", script(SNAPSHOTS));
+    let saved =
+        |entry: &'static str| Beside { scripts: vec![snapshots()], ..with(&[("saved_entry", entry)]) };
+    for (entry, want) in [
+        ("openSUSE Leap 15.6", new),
+        (
+            "Advanced options for openSUSE Leap 15.6>openSUSE Leap 15.6, with Linux 6.4.0-150600.21-default",
+            old,
+        ),
+        ("gnulinux-advanced-8f3b>gnulinux-6.4.0-150600.21-default-advanced-8f3b", old),
+        ("1>1", old),
+        ("0", new),
+        ("", new),
+        // What boots in a snapshot is in the snapshot.
+        (
+            "Start bootloader from a read-only snapshot>0",
+            "unknown: it goes on in a file that is not known (`/.snapshots/2/grub-snapshot.cfg`)",
+        ),
+    ] {
+        assert_eq!(kernel(SUSE, &saved(entry)), want, "{entry}");
+    }
+    assert_eq!(kernel(SUSE, &Beside { scripts: vec![snapshots()], ..Beside::default() }), new);
+    // On btrfs the environment that counts is in blocks of the file system.
+    let in_blocks =
+        Beside { scripts: vec![snapshots()], ..with(&[("env_block", "512+1"), ("saved_entry", "0")]) };
+    assert_eq!(
+        kernel(SUSE, &in_blocks),
+        "unknown: its default depends on an environment block that is not known (`512+1`)"
+    );
+    // Whether there are snapshots is not known, and they may change what is the default.
+    assert_eq!(
+        kernel(SUSE, &with(&[("saved_entry", "0")])),
+        "unknown: it goes on in a file that is not known (`/.snapshots/grub-snapshot.cfg`)"
+    );
+}
+
+#[test]
+fn archs_defaults_are_followed() {
+    let text = r#"
+if [ -s $prefix/grubenv ]; then load_env; fi
+if [ "${next_entry}" ] ; then set default="${next_entry}"; else set default="0"; fi
+if [ x"${feature_menuentry_id}" = xy ]; then menuentry_id_option="--id"; else menuentry_id_option=""; fi
+menuentry 'Arch Linux' --class arch --class gnu-linux --class gnu --class os $menuentry_id_option 'gnulinux-simple-58c1' {
+	load_video
+	set gfxpayload=keep
+	insmod gzio
+	insmod part_gpt
+	insmod fat
+	search --no-floppy --fs-uuid --set=root A836-5A29
+	echo	'Loading Linux linux-lts ...'
+	linux	/vmlinuz-linux-lts root=UUID=58c1 rw rootflags=subvol=@arch  loglevel=3 quiet
+	initrd	/intel-ucode.img /initramfs-linux-lts.img
+}
+submenu 'Advanced options for Arch Linux' $menuentry_id_option 'gnulinux-advanced-58c1' {
+	menuentry 'Arch Linux, with Linux linux-lts' --class arch $menuentry_id_option 'gnulinux-linux-lts-advanced-58c1' {
+		linux	/vmlinuz-linux-lts root=UUID=58c1 rw
+	}
+	menuentry 'Arch Linux, with Linux linux-lts (fallback initramfs)' --class arch $menuentry_id_option 'gnulinux-linux-lts-fallback-58c1' {
+		linux	/vmlinuz-linux-lts root=UUID=58c1 rw
+	}
+	menuentry 'Arch Linux, with Linux linux' --class arch $menuentry_id_option 'gnulinux-linux-advanced-58c1' {
+		linux	/vmlinuz-linux root=UUID=58c1 rw
+	}
+}
+if [ "$grub_platform" = "efi" ]; then
+	fwsetup --is-supported
+	if [ "$?" = 0 ]; then
+		menuentry 'UEFI Firmware Settings' $menuentry_id_option 'uefi-firmware' {
+			fwsetup
+		}
+	fi
+fi
+"#;
+    assert_eq!(kernel(text, &Beside::default()), "/vmlinuz-linux-lts");
+    assert_eq!(kernel(text, &with(&[("next_entry", "1>2")])), "/vmlinuz-linux");
+    let by_id = "gnulinux-advanced-58c1>gnulinux-linux-advanced-58c1";
+    assert_eq!(kernel(text, &with(&[("next_entry", by_id)])), "/vmlinuz-linux");
+    assert_eq!(
+        kernel(text, &with(&[("next_entry", "uefi-firmware")])),
+        "unknown: whether its menu has the default `uefi-firmware` is not known"
+    );
+}
+
+#[test]
+fn entries_in_files_are_shown_as_asked() {
+    let versions = ["5.14.0-570.el9.x86_64", "5.14.0-427.el9.x86_64", "0-rescue"];
+    let (new, old, rescue) =
+        ("/vmlinuz-5.14.0-570.el9.x86_64", "/vmlinuz-5.14.0-427.el9.x86_64", "/vmlinuz-0-rescue");
+    let id = "4098b3f648d74c13b1f04ccfba7798e8-5.14.0-427.el9.x86_64";
+    let title = "Red Hat Enterprise Linux (5.14.0-427.el9.x86_64) 9.6 (Plow)";
+    let head = "set default_kernelopts=\"root=/dev/mapper/rhel-root ro\"\nif [ -z \"${kernelopts}\" ]; then\n set kernelopts=\"root=x ro\"\nfi\n";
+    for (commands, want) in [
+        (format!("set default={id}\nblscfg"), old),
+        (format!("set default=\"{title}\"\nblscfg"), old),
+        ("set default=1\nblscfg".to_owned(), old),
+        ("set default=2\nblscfg".to_owned(), rescue),
+        ("set default=\nblscfg".to_owned(), new),
+        // The default alone, then the others behind it.
+        ("set default=1\nblscfg default\nset default=0\nblscfg non-default".to_owned(), old),
+        (format!("set default=\"{title}\"\nblscfg non-default\nset default=0"), new),
+        ("set default=1\nblscfg --show-default\nset default=0".to_owned(), old),
+        (format!("blscfg {id}\nset default=0"), old),
+        (format!("blscfg --entry {id}.conf\nset default=0"), old),
+        ("set default=1\nblscfg (hd0,gpt2)/loader/entries".to_owned(), old),
+        ("set default=1\nblscfg --path /boot/loader/entries".to_owned(), old),
+        ("set default=0\nbls_import".to_owned(), new),
+        ("blscfg (hd0,gpt2)/elsewhere".to_owned(), "unknown: its entries are in a directory of their own"),
+        ("set blsdir=/x\nblscfg".to_owned(), "unknown: its entries are in a directory of their own"),
+        ("blscfg --what".to_owned(), "unknown: it says `blscfg --what`"),
+        (
+            format!("set default={id}\nblscfg default"),
+            "unknown: which entries it shows depends on its default, which is not known",
+        ),
+        ("blscfg\nuki".to_owned(), "unknown: its menu is made by `uki`"),
+        (
+            "blscfg\nextract_entries_source /x".to_owned(),
+            "unknown: its menu is made by `extract_entries_source`",
+        ),
+    ] {
+        let beside = Beside { bls: bls(&versions), ..Beside::default() };
+        assert_eq!(kernel(&format!("{head}{commands}\n"), &beside), want, "{commands}");
     }
 }
