@@ -30,6 +30,8 @@ mod channels;
 mod disks;
 #[path = "conformance/images.rs"]
 mod images;
+#[path = "conformance/pacman.rs"]
+mod pacman;
 #[path = "conformance/systems.rs"]
 mod systems;
 
@@ -64,7 +66,7 @@ const KINDS: &[(&str, Run)] = &[
     ("versions-deb", versions_deb),
     ("versions-rpm", |_| Ok(Outcome::NotYet("no rpm order"))),
     ("versions-apk", apk::versions),
-    ("versions-pacman", |_| Ok(Outcome::NotYet("no pacman order"))),
+    ("versions-pacman", pacman::versions),
     ("versions-languages", |_| Ok(Outcome::NotYet("no orders of language ecosystems"))),
     ("pkgdb-dpkg", pkgdb_dpkg),
     ("pkgdb-dpkg-database", pkgdb_dpkg_database),
@@ -72,7 +74,7 @@ const KINDS: &[(&str, Run)] = &[
     ("pkgdb-dpkg-scalibr", pkgdb_dpkg_scalibr),
     ("pkgdb-dpkg-scancode", pkgdb_dpkg_scancode),
     ("pkgdb-apk", apk::databases),
-    ("pkgdb-pacman", |_| Ok(Outcome::NotYet("no pacman database"))),
+    ("pkgdb-pacman", pacman::databases),
     ("os-release", os_release_kind),
     ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),

@@ -20,6 +20,7 @@ mod memory;
 mod merging;
 mod mutate;
 mod outputs;
+mod pacman;
 mod registry;
 mod rpmdb;
 mod sources;

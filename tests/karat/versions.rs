@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::process::{Command, Stdio};
 
-use karat::model::version::{apk, deb};
+use karat::model::version::{alpm, apk, deb};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -22,6 +22,12 @@ fn apk_versions_are_ordered_as_apk_orders_them() {
         assert!(apk::check(a).is_ok() && apk::check(b).is_ok(), "{a} {b}");
         apk::compare(a, b)
     });
+    assert!(count > 300, "{count}");
+}
+
+#[test]
+fn arch_versions_are_ordered_as_pacman_orders_them() {
+    let count = ordered("versions/pacman.tsv", alpm::compare);
     assert!(count > 300, "{count}");
 }
 
