@@ -6,7 +6,7 @@
 //!
 //! | read | known and not read |
 //! |---|---|
-//! | MBR with logical partitions; GPT with sectors of 512 or 4096 bytes, also by its backup; no table at all | |
+//! | MBR with logical partitions and GPT, with sectors of 512 or 4096 bytes, GPT also by its backup; no table at all | |
 //! | LVM2: linear and striped, over several physical volumes of the disk | thin, cache, RAID, mirror, snapshot |
 //! | Linux software RAID: members of a raid1 | other levels |
 //! | | LUKS, BitLocker, bcache, VMFS, what looks like noise |
@@ -334,6 +334,7 @@ impl Layout {
         limits: &Limits,
     ) -> Result<()> {
         self.table = Table::Mbr;
+        self.sector_bytes = table.sector_bytes;
         self.disk_id = Some(format!("{:08x}", table.disk_id));
         self.problems.extend(table.broken);
         tables.extend(table.tables);

@@ -1,6 +1,8 @@
 //! Disk containers against what qemu-img says of the same files, and against broken ones.
 
 use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -210,6 +212,93 @@ fn parts_of_a_raw_disk_are_joined() {
     fs::remove_file(folder.join("disk.003")).unwrap();
     let error = open(folder, "disk.001").err().unwrap();
     assert_eq!(error.to_string(), "not found: part `disk.003` of the disk, where there is `disk.004`");
+}
+
+/// The stored disks over others and those with a log, unpacked.
+fn chains() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/disks/chains");
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if let Some(name) = path.file_name().unwrap().to_str().unwrap().strip_suffix(".zst") {
+            // Most of them is holes.
+            let mut file = fs::File::create(folder.path().join(name)).unwrap();
+            let bytes = zstd::decode_all(fs::File::open(&path).unwrap()).unwrap();
+            file.set_len(bytes.len() as u64).unwrap();
+            for (index, page) in
+                bytes.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|b| *b != 0))
+            {
+                file.seek(SeekFrom::Start(index as u64 * 4096)).unwrap();
+                file.write_all(page).unwrap();
+            }
+        }
+    }
+    folder
+}
+
+/// Differencing VHD, VHDX and VDI as libvhdi and dissect.hypervisor read them, and logs as qemu replays them.
+#[test]
+fn chains_and_logs_are_read_as_other_tools_read_them() {
+    let folder = chains();
+    let mut with_log = 0;
+    let expected = String::from_utf8(crate::mutate::fixture("disks/chains/expected.tsv")).unwrap();
+    for line in expected.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [name, start, len, wanted, tools] = fields[..] else { panic!("{line}") };
+        let disk = open(folder.path(), name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut bytes = vec![0; len.parse().unwrap()];
+        disk.data
+            .read_exact_at(start.parse().unwrap(), &mut bytes)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(karat::model::Sha256::of(&bytes).hex(), wanted, "{name} at {start}, as {tools} read it");
+        assert!(disk.doubts.is_empty(), "{name}: {:?}", disk.doubts);
+        let is_logged = disk.notes.iter().any(|note| note.starts_with("a pending log of"));
+        assert_eq!(is_logged, tools == "qemu", "{name}: {:?}", disk.notes);
+        with_log += usize::from(is_logged);
+    }
+    assert_eq!(with_log, 6);
+    for (name, parents) in [
+        ("top.vhd", ["middle.vhd", "base.vhd"]),
+        ("top.vhdx", ["middle.vhdx", "base.vhdx"]),
+        ("top.vdi", ["middle.vdi", "base.vdi"]),
+    ] {
+        assert_eq!(open(folder.path(), name).unwrap().parents, parents);
+    }
+
+    // A parent that was changed after its child was made.
+    let change = |name: &str, at: u64, bytes: &[u8]| {
+        let file = fs::File::options().write(true).open(folder.path().join(name)).unwrap();
+        file.write_all_at(bytes, at).unwrap();
+    };
+    change("middle.vdi", 408, &[7; 16]);
+    let doubts = open(folder.path(), "top.vdi").unwrap().doubts;
+    assert_eq!(doubts.len(), 1);
+    assert!(
+        doubts[0].starts_with("its parent `middle.vdi` was changed after it was made: its last change is")
+    );
+    change("middle.vdi", 392, &[7; 16]);
+    let error = open(folder.path(), "top.vdi").err().unwrap().to_string();
+    assert!(error.starts_with("not found: the parent image with UUID "), "{error}");
+}
+
+/// A log of which nothing is whole makes the disk one that is not believed: what was written may be in it alone.
+#[test]
+fn a_vhdx_whose_log_has_no_whole_entry_is_refused() {
+    let folder = chains();
+    let name = "log-one.vhdx";
+    let whole = fs::read(folder.path().join(name)).unwrap();
+    let log = whole.windows(4).position(|bytes| bytes == b"loge").unwrap();
+    let told = |bytes: &[u8]| {
+        fs::write(folder.path().join(name), bytes).unwrap();
+        open(folder.path(), name).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    for at in [log + 4, log + 16, log + 40, log + 64, log + 4096] {
+        let mut broken = whole.clone();
+        broken[at] ^= 1;
+        assert!(told(&broken).contains("no valid sequence of entries"), "{}", told(&broken));
+    }
+    // The file is shorter than what was flushed.
+    assert!(told(&whole[..whole.len() - (1 << 20)]).contains("it is cut off"));
 }
 
 /// What is refused, and how it is said.

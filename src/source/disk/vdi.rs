@@ -6,11 +6,12 @@
 //! | 68 | 4 | version, 0x10001 | | 376 | 4 | block size |
 //! | 76 | 4 | type | | 380 | 4 | bytes before each block |
 //! | 340 | 4 | offset of the block map | | 384 | 4 | blocks |
-//! | 344 | 4 | offset of the blocks | | 392, 440 | 16, 16 | own UUID, that of the parent |
+//! | 344 | 4 | offset of the blocks | | 392, 408 | 16, 16 | own UUID, that of the last change |
+//! | | | | | 424, 440 | 16, 16 | the same two of the parent |
 //!
 //! The block map has the number of the stored block for each guest block, or that it is free (the parent's, or
 //! zeros) or zero. A differencing image names its parent by UUID alone: it is looked for among the `.vdi` files
-//! beside it.
+//! beside it. That the parent was changed since is told.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::cache::Tables;
 use super::map::{Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
 use crate::bytes::{ReadAt, array_at, le_u32, le_u64, uuid_text};
-use crate::error::{Error, Result, ResultExt as _};
+use crate::error::{Error, Result, ResultExt as _, quoted};
 
 const FORMAT: &str = "VDI";
 const HEADER_BYTES: usize = 456;
@@ -35,7 +36,9 @@ struct Header {
     block_bytes: u64,
     extra_bytes: u64,
     uuid: [u8; 16],
+    changed: [u8; 16],
     parent: [u8; 16],
+    parent_changed: [u8; 16],
 }
 
 fn wrong<T>(field: &'static str, offset: u64, found: impl Into<String>, allowed: &str) -> Result<T> {
@@ -64,7 +67,9 @@ impl Header {
             block_bytes: u64::from(le_u32(&bytes, 376)),
             extra_bytes: u64::from(le_u32(&bytes, 380)),
             uuid: array_at(&bytes, 392),
-            parent: array_at(&bytes, 440),
+            changed: array_at(&bytes, 408),
+            parent: array_at(&bytes, 424),
+            parent_changed: array_at(&bytes, 440),
         };
         let blocks = u64::from(le_u32(&bytes, 384));
         if !header.block_bytes.is_power_of_two() || header.block_bytes < 512 {
@@ -96,31 +101,40 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     let header = Header::read(&*file)?;
     let has_parent = header.kind == DIFFERENCING;
     if !has_parent && header.parent != [0; 16] {
-        return wrong("parent", 440, "a UUID", "none where the image is not differencing");
+        return wrong("parent", 424, "a UUID", "none where the image is not differencing");
     }
-    let parent = if has_parent { Some(parent(&header.parent, opening)?) } else { None };
+    let mut doubts = Vec::new();
+    let parent = if has_parent { Some(parent(&header, opening, &mut doubts)?) } else { None };
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
     let map = Vdi { tables: Tables::new(file, &opening.cache), header };
     let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vdi, parents: Vec::new(), notes: Vec::new(), doubts: Vec::new() }
-        .over(parent))
+    Ok(Disk { data, format: DiskFormat::Vdi, parents: Vec::new(), notes: Vec::new(), doubts }.over(parent))
 }
 
-/// The image of this UUID among the files beside.
-fn parent(uuid: &[u8; 16], opening: &mut Opening<'_>) -> Result<(String, Disk)> {
+/// The image that this one lies over, among the files beside.
+fn parent(child: &Header, opening: &mut Opening<'_>, doubts: &mut Vec<String>) -> Result<(String, Disk)> {
     for name in opening.siblings.names(opening.limits)? {
         if !name.to_ascii_lowercase().ends_with(".vdi") || opening.chain.contains(&name) {
             continue;
         }
         let Ok(file) = opening.siblings.open(&name) else { continue };
-        let is_it = super::kind(&*file).is_ok_and(|kind| kind == Some(DiskFormat::Vdi))
-            && Header::read(&*file).is_ok_and(|header| header.uuid == *uuid);
-        if is_it {
-            let disk = opening.open(&name, file, Some(DiskFormat::Vdi)).at(|| format!("parent `{name}`"))?;
-            return Ok((name, disk));
+        if !super::kind(&*file).is_ok_and(|kind| kind == Some(DiskFormat::Vdi)) {
+            continue;
         }
+        let Some(found) = Header::read(&*file).ok().filter(|found| found.uuid == child.parent) else {
+            continue;
+        };
+        if found.changed != child.parent_changed {
+            let (has, wants) = (uuid_text(&found.changed), uuid_text(&child.parent_changed));
+            let name = quoted(&name);
+            doubts.push(format!(
+                "its parent {name} was changed after it was made: its last change is {has}, and not {wants}"
+            ));
+        }
+        let disk = opening.open(&name, file, Some(DiskFormat::Vdi)).at(|| format!("parent `{name}`"))?;
+        return Ok((name, disk));
     }
-    let uuid = uuid_text(uuid);
+    let uuid = uuid_text(&child.parent);
     Err(Error::not_found(format!("the parent image with UUID {uuid}, among the .vdi files beside the image"))
         .hint("put it into the folder of the image that needs it"))
 }
