@@ -124,6 +124,9 @@ limits! {
     changelog_line_bytes = 64 * KIB, "bytes", "one line of a changelog: people write them, and even generated ones stay under a thousand";
     channel_files = 1_000_000, "files", "files and directories of one channel source: a mirror of all of Debian has fewer for one architecture";
     channel_index_bytes = GIB, "bytes", "one file of a channel source, inflated: the largest package index that is published has 60 MB";
+    xml_depth = 64, "levels", "elements inside each other: repository metadata has six";
+    yaml_depth = 64, "levels", "lists and maps inside each other: what describes a module stream has eight";
+    repomd_files = 10_000, "files", "files that one repomd.xml lists: repositories have up to thirty";
     deb_control_bytes = 64 * MIB, "bytes", "the control archive of one .deb, inflated: the largest have under a megabyte";
     deb_data_bytes = 32 * GIB, "bytes", "the files of one .deb, inflated: ar cannot hold more than 10 GB stored";
     document_bytes = GIB, "bytes", "one inventory or baseline document";
