@@ -26,6 +26,7 @@ pub mod rpmdb;
 pub mod sqlite;
 pub mod system_release;
 pub mod uki;
+pub mod modules_yaml;
 pub mod nevra;
 pub mod os_release;
 pub mod ovf;

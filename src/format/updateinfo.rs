@@ -37,7 +37,7 @@ use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 use crate::model::Time;
 
-mod date;
+pub(super) mod date;
 mod package;
 
 const DIALECT: Dialect = Dialect {

@@ -25,14 +25,13 @@ use jiff::tz::TimeZone;
 use super::super::nevra::number;
 use crate::model::Time;
 
-/// Seconds of the first day that digits alone can be: those of 2001-09-09 have ten, and what has fewer than
-/// nine is no date of an advisory.
-const EPOCH_DIGITS: usize = 9;
+/// Seconds since 1970 have so many digits from 1973 to 2286; others are no date of an advisory.
+const EPOCH_DIGITS: std::ops::RangeInclusive<usize> = 9..=10;
 
 /// Reads a date; `None` if it is none.
-pub(super) fn read(text: &str) -> Option<Time> {
+pub(in crate::format) fn read(text: &str) -> Option<Time> {
     let text = text.trim_ascii();
-    if text.len() >= EPOCH_DIGITS
+    if EPOCH_DIGITS.contains(&text.len())
         && let Some(seconds) = number(text)
     {
         return Time::from_unix(seconds);
@@ -84,7 +83,7 @@ mod tests {
             ("1213630432", Some("2008-06-16T15:33:52Z")),
             ("946684800", Some("2000-01-01T00:00:00Z")),
             ("15mangled2", None),
-            ("20210105", None),
+            ("20210105", Some("2021-01-05T00:00:00Z")),
             ("0", None),
             ("", None),
             ("2021-13-05", None),
@@ -93,7 +92,7 @@ mod tests {
             ("2021-01-05 12:34:56 CEST", None),
             ("2021-01-05 12:34:56+99:00", None),
             ("99999999999999999999", None),
-            ("999999999999999999", None),
+            ("202101051234", None),
         ] {
             assert_eq!(read(text).map(|time| time.to_string()).as_deref(), want, "{text}");
         }
