@@ -1,6 +1,8 @@
 //! Pure decoders: bytes in, records out. They know no paths of the host, no clock and no policy; what is
 //! damaged is an error of its own that leaves the rest standing.
 
+mod xml;
+
 pub mod apk;
 pub mod apt_packages;
 pub mod apt_release;
@@ -16,22 +18,18 @@ pub mod grub_cfg;
 pub mod grubenv;
 pub mod kernel;
 pub mod loader_conf;
+pub mod modules_yaml;
 pub mod ndb;
+pub mod nevra;
 pub mod os_release;
 pub mod ovf;
 pub mod pacman;
+pub mod repomd;
 pub mod rpm_header;
 pub mod rpm_manifest;
+pub mod rpm_primary;
 pub mod rpmdb;
 pub mod sqlite;
 pub mod system_release;
 pub mod uki;
-pub mod modules_yaml;
-pub mod nevra;
-pub mod os_release;
-pub mod ovf;
-pub mod repomd;
-pub mod rpm_primary;
-pub mod system_release;
 pub mod updateinfo;
-mod xml;

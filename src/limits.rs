@@ -106,7 +106,6 @@ limits! {
     record_bytes = 16 * MIB, "bytes", "one record (stanza) of a package database";
     follow_ups = 100_000, "files", "files of one image that links lead to and that are read a second time";
     rpm_header_bytes = 64 * MIB, "bytes", "one header of an rpm package or database: rpm itself stops at 256 MiB, and a package of a hundred thousand files has under 20 MiB";
-    rpm_header_bytes = 64 * MIB, "bytes", "one header of an rpm database: rpm itself stops at 256 MiB, and a package of a hundred thousand files has under 20 MiB";
     sqlite_log_bytes = 256 * MIB, "bytes", "what SQLite keeps beside a database, its write-ahead log or rollback journal: SQLite writes the log back when it has 4 MiB";
     sqlite_depth = 20, "levels", "pages above each other in one table of an SQLite database, as in SQLite";
     apk_line_bytes = MIB, "bytes", "one line of an apk database or index: eight times what apk itself reads";

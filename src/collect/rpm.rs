@@ -10,7 +10,7 @@ use crate::bytes::{ReadAt, read_all};
 use crate::error::Result;
 use crate::format::rpm_header::Header;
 use crate::format::rpm_manifest;
-use crate::format::rpmdb::{self, Blob};
+use crate::format::rpmdb::{self, Beside, Blob};
 use crate::model::{ImagePath, Package};
 use crate::stratum::{Entry, Want};
 
@@ -116,7 +116,7 @@ fn headers(
         let found = file.companions.iter().find(|(path, _)| path.name().ends_with(suffix.as_bytes()));
         found.map(|(_, content)| *content as &dyn ReadAt)
     };
-    let mut each = |blob: Result<Blob>| {
+    let mut each = |blob: Result<Blob<'_>>| {
         let blob = match blob {
             Ok(blob) => blob,
             Err(error) => return out.gap(error.to_string()),
@@ -125,7 +125,7 @@ fn headers(
             let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
             format!("record {}{name}", blob.instance)
         };
-        match Header::of_record(&blob.bytes, file.limits) {
+        match Header::of_record(blob.bytes, file.limits) {
             Ok(header) => {
                 if let Err(error) = take(&header, out) {
                     out.gap(error.at(told(header.name_for_messages())).to_string());
@@ -134,7 +134,8 @@ fn headers(
             Err(error) => out.gap(error.at(told(None)).to_string()),
         }
     };
-    rpmdb::blobs(file.content, beside("-wal"), beside("-journal"), file.limits, &mut each)
+    let beside = Beside { wal: beside("-wal"), journal: beside("-journal") };
+    rpmdb::blobs(file.content, beside, file.limits, &mut each)
 }
 
 /// Reads who owns which file.

@@ -19,9 +19,10 @@
 
 use std::collections::BTreeSet;
 
+use super::berkeley_db;
 use super::ndb;
 use super::sqlite::{self, Database, Value};
-use crate::bytes::{ReadAt, be_u32, le_u32};
+use crate::bytes::ReadAt;
 use crate::error::{Error, Result, ResultExt, quoted};
 use crate::limits::Limits;
 
@@ -69,12 +70,11 @@ pub struct Beside<'a> {
 /// The backend of a database that begins so; 16 bytes are enough. `None` if it is none of them.
 #[must_use]
 pub fn backend(head: &[u8]) -> Option<Backend> {
-    const BERKELEY_DB: [u32; 2] = [0x0006_1561, 0x0005_3162];
     if sqlite::is_sqlite(head) {
         Some(Backend::Sqlite)
     } else if ndb::is_ndb(head) {
         Some(Backend::Ndb)
-    } else if BERKELEY_DB.contains(&le_u32(head, 12)) || BERKELEY_DB.contains(&be_u32(head, 12)) {
+    } else if berkeley_db::is_berkeley_db(head) {
         Some(Backend::BerkeleyDb)
     } else {
         None
@@ -103,12 +103,37 @@ pub fn blobs(
         Some(Backend::Ndb) => ndb::blobs(database, limits, &mut |blob| {
             each(blob.map(|blob| Blob { instance: blob.index.into(), bytes: blob.bytes }));
         }),
-        Some(Backend::BerkeleyDb) => Err(Error::unsupported("an rpm database in Berkeley DB")),
+        Some(Backend::BerkeleyDb) => from_berkeley_db(&head, database, limits, each),
         None => {
             let found = format!("{} bytes that begin with {}", database.size_bytes(), quoted(head));
             Err(Error::malformed("rpm database", "magic", 0, found, "that of SQLite, NDB or Berkeley DB"))
         }
     }
+}
+
+/// Keys are instances, in the byte order of the database; under 0 it keeps the highest that was given.
+fn from_berkeley_db(
+    head: &[u8],
+    database: &dyn ReadAt,
+    limits: &Limits,
+    each: &mut dyn FnMut(Result<Blob<'_>>),
+) -> Result<()> {
+    let order = berkeley_db::byte_order(head);
+    berkeley_db::values(database, limits, &mut |pair| {
+        let (key, bytes) = match pair {
+            Ok(pair) => pair,
+            Err(error) => return each(Err(error)),
+        };
+        let instance = order.filter(|_| key.len() == 4).map(|order| order.u32(&key, 0));
+        match instance {
+            Some(0) => {}
+            Some(instance) => each(Ok(Blob { instance: instance.into(), bytes: &bytes })),
+            None => {
+                let found = format!("a key of {} bytes", key.len());
+                each(Err(Error::malformed("rpm database", "key", None, found, "four bytes: an instance")));
+            }
+        }
+    })
 }
 
 fn from_sqlite(

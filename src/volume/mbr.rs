@@ -179,7 +179,13 @@ fn logical(disk: &dyn ReadAt, extended: u64, table: &mut Table, limits: &Limits)
     let mut number = 5;
     loop {
         let wrong = |found: &str, allowed: &str| {
-            Err(Error::malformed("MBR", "extended boot record", at.saturating_mul(sector_bytes), found, allowed))
+            Err(Error::malformed(
+                "MBR",
+                "extended boot record",
+                at.saturating_mul(sector_bytes),
+                found,
+                allowed,
+            ))
         };
         if !seen.insert(at) {
             return wrong("a record that was already read", "a chain without loop");
