@@ -84,3 +84,20 @@ fn dpkg_agrees_on_versions_that_nobody_chose() {
     });
     agrees.unwrap();
 }
+
+#[test]
+fn the_order_of_arch_is_total_on_versions_of_packages() {
+    let version = || "([0-9]:)?[0-9ab]([.+_~]{0,2}[0-9a-c]{1,2}){0,3}-[0-9](\\.[0-9])?";
+    let config = Config { cases: 5000, failure_persistence: None, ..Config::default() };
+    let is_total = TestRunner::new(config).run(&(version(), version(), version()), |(a, b, c)| {
+        for version in [&a, &b, &c] {
+            prop_assert!(alpm::check(version).is_ok(), "{}", version);
+        }
+        prop_assert_eq!(alpm::compare(&a, &b), alpm::compare(&b, &a).reverse());
+        if alpm::compare(&a, &b).is_le() && alpm::compare(&b, &c).is_le() {
+            prop_assert!(alpm::compare(&a, &c).is_le(), "{} {} {}", a, b, c);
+        }
+        Ok(())
+    });
+    is_total.unwrap();
+}

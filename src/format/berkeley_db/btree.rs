@@ -9,9 +9,9 @@
     )
 )]
 
-use super::Listing;
 use super::overflow::{self, Chain};
 use super::pages::{Page, kind};
+use super::{FORMAT, Listing};
 use crate::error::{Error, Result, ResultExt};
 
 /// An item that is in its place.
@@ -50,6 +50,8 @@ pub(super) fn list(listing: &mut Listing<'_, '_>, root: u32, key: Option<&[u8]>)
     steps.push(Step { number: root, level: None });
     let mut copy = Vec::new();
     let mut inner_chains = Vec::new();
+    // The leaf before, and which it says follows.
+    let (mut leaf, mut following) = (0, None);
     while let Some(Step { number, level }) = steps.pop() {
         let page = match listing.pages.copy(number, &mut copy) {
             Ok(page) => page,
@@ -66,6 +68,15 @@ pub(super) fn list(listing: &mut Listing<'_, '_>, root: u32, key: Option<&[u8]>)
         if let Some(damage) = damage {
             listing.tell_damage(damage)?;
         }
+        if !matches!(page.kind(), kind::BTREE_INNER | kind::RECNO_INNER) {
+            if let Err(damage) = page.expect_previous(leaf) {
+                listing.tell_damage(damage)?;
+            }
+            if let Some(damage) = astray(following, number) {
+                listing.tell_damage(damage.at(format!("page {leaf}")))?;
+            }
+            (leaf, following) = (number, Some(page.next()));
+        }
         match page.kind() {
             kind::BTREE_INNER | kind::RECNO_INNER => {
                 descend(listing, &page, &sound, &mut steps, &mut inner_chains)?
@@ -74,12 +85,21 @@ pub(super) fn list(listing: &mut Listing<'_, '_>, root: u32, key: Option<&[u8]>)
             _ => values(listing, &page, &sound, key.unwrap_or_default())?,
         }
     }
+    if let Some(damage) = astray(following, 0) {
+        listing.tell_damage(damage.at(format!("page {leaf}")))?;
+    }
     for chain in inner_chains {
         if let Err(damage) = overflow::take(&mut listing.pages, chain) {
             listing.tell_damage(damage)?;
         }
     }
     Ok(())
+}
+
+/// The damage of a leaf that says that another follows than the tree does.
+fn astray(said: Option<u32>, number: u32) -> Option<Error> {
+    let found = said.filter(|said| *said != number)?.to_string();
+    Some(Error::malformed(FORMAT, "link to the leaf after it", None, found, number.to_string()))
 }
 
 /// Fails if a page is none of this kind of tree, or at another height.

@@ -13,9 +13,10 @@
 //! | letters without separator, and the end | the end: `1.5b` is before `1.5` |
 //! | anything else, and the end | what goes on: `1.5.b` is after `1.5` |
 //!
-//! What the separators are does not count: `2_0` equals `2.0`. Because a missing pkgrel equals every pkgrel,
-//! `1-1` and `1-2` both equal `1` and are not equal: sort only texts that all have one, as all versions of
-//! packages do.
+//! What the separators are does not count: `2_0` equals `2.0`. This is a total order of the versions that
+//! [`check`] takes, which are those that packages have. Of other texts it is none, and they must not be sorted by
+//! it: a missing pkgrel equals every pkgrel, so `1-1` and `1-2` both equal `1` and are not equal; and with
+//! separators at an end, `.r` is before `..`, which is before `10`, which is before `.r`.
 #![cfg_attr(
     not(test),
     deny(
@@ -27,6 +28,8 @@
 )]
 
 use std::cmp::Ordering;
+
+use crate::error::{Error, Result, quoted};
 
 /// Compares two versions as `vercmp` does, on any text.
 #[must_use]
@@ -40,6 +43,29 @@ pub fn compare(a: &str, b: &str) -> Ordering {
         _ => Ordering::Equal,
     };
     part(a.epoch, b.epoch).then_with(|| part(a.version, b.version)).then_with(releases)
+}
+
+/// Whether a text is a version as packages have it: `[epoch:]pkgver-pkgrel`, the epoch of digits, a pkgver that
+/// begins and ends with a letter or digit and has no space, slash, colon or dash, a pkgrel of digits, or digits, a
+/// dot and digits.
+///
+/// # Errors
+/// `Malformed` if it is not.
+pub fn check(version: &str) -> Result<()> {
+    let parts = Parts::of(version);
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let is_version = is_end(parts.version.first())
+        && is_end(parts.version.last())
+        && parts.version.iter().all(|b| b.is_ascii_graphic() && !b"/:-".contains(b));
+    let is_release = parts.release.is_some_and(|release| {
+        let (whole, part) = split(release, |b| *b == b'.');
+        is_number(whole) && (part.is_empty() || part.get(1..).is_some_and(is_number))
+    });
+    if is_version && is_release && !version.starts_with(':') {
+        return Ok(());
+    }
+    Err(Error::malformed("pacman version", "value", None, quoted(version), "[epoch:]pkgver-pkgrel"))
 }
 
 struct Parts<'a> {
@@ -118,6 +144,18 @@ fn number(a: &[u8], b: &[u8]) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_packages_are_told_from_others() {
+        for version in ["1-1", "2:20240101.r12.gabcdef1-3", "5.2.037-1.1", "1.0_rc1+2~3-10", "a-1", "0:1-1"] {
+            assert!(check(version).is_ok(), "{version}");
+        }
+        for version in
+            ["", "1", "1-", "-1", ":1-1", "1.-1", ".1-1", "1-1.", "1-a", "a:1-1", "1 2-1", "1-2-3", "é-1"]
+        {
+            assert!(check(version).is_err(), "{version}");
+        }
+    }
 
     /// What `vercmp` of pacman 6.0.2 says.
     #[test]

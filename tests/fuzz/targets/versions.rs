@@ -1,11 +1,11 @@
-//! Version orders: total on any three texts.
+//! Version orders: total on any three texts, pacman's on any three versions of packages.
 //!
 //! Input: three texts with line feeds between them.
 #![no_main]
 
 use std::cmp::Ordering;
 
-use karat::model::version::{apk, deb};
+use karat::model::version::{alpm, apk, deb};
 use libfuzzer_sys::fuzz_target;
 
 type Order = fn(&str, &str) -> Ordering;
@@ -14,7 +14,14 @@ fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     let mut texts = text.splitn(3, '\n');
     let [Some(a), Some(b), Some(c)] = [texts.next(), texts.next(), texts.next()] else { return };
-    for (name, compare) in [("deb", deb::compare as Order), ("apk", apk::compare as Order)] {
+    let is_alpm = [a, b, c].into_iter().all(|version| alpm::check(version).is_ok());
+    let mut orders = vec![("deb", deb::compare as Order), ("apk", apk::compare as Order)];
+    orders.extend(is_alpm.then_some(("alpm", alpm::compare as Order)));
+    for x in [a, b, c] {
+        assert_eq!(alpm::compare(x, x), Ordering::Equal, "{x:?}");
+        assert_eq!(alpm::compare(x, a), alpm::compare(a, x).reverse(), "{x:?} {a:?}");
+    }
+    for (name, compare) in orders {
         for x in [a, b, c] {
             assert_eq!(compare(x, x), Ordering::Equal, "{name}: {x:?}");
             for y in [a, b, c] {
