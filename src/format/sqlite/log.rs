@@ -28,6 +28,8 @@ const WAL_FORMAT: &str = "SQLite write-ahead log";
 const WAL_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const WAL_VERSION: u32 = 3_007_000;
+/// So much of a log is read at once.
+const READ_BYTES: usize = 1 << 20;
 const JOURNAL_FORMAT: &str = "SQLite rollback journal";
 const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// Every so many bytes of a page, counted from its end, one is in the checksum of a journal.
@@ -88,8 +90,8 @@ pub(super) fn replay_wal(
     let frame_bytes = page_bytes.saturating_add(FRAME_HEADER);
     let mut frames = Frames { sums, salts: array_at(&header, 16), ..Frames::default() };
     // Frames are read many at once: as many as have a megabyte, and at least one.
-    let mut buffer =
-        vec![0; (1_usize << 20).checked_div(frame_bytes).unwrap_or(0).max(1).saturating_mul(frame_bytes)];
+    let many = READ_BYTES.checked_div(frame_bytes).unwrap_or(0).max(1).saturating_mul(frame_bytes);
+    let mut buffer = vec![0; usize::try_from(size_bytes).unwrap_or(usize::MAX).min(many)];
     let mut at = size_of_len(WAL_HEADER);
     loop {
         let left = usize::try_from(size_bytes.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
