@@ -25,7 +25,7 @@ pub(super) struct Chain {
 /// # Errors
 /// `Limit` if it is longer than a record may be, `Malformed` if its pages do not hold what it says, `Io`.
 pub(super) fn read(pages: &mut Pages<'_>, limits: &Limits, chain: Chain) -> Result<Vec<u8>> {
-    let all = limits.record_bytes.check(u64::from(chain.len))?;
+    let all = limits.rpm_header_bytes.check(u64::from(chain.len))?;
     let all = usize::try_from(all).unwrap_or(usize::MAX);
     let most = usize::try_from(pages.count()).unwrap_or(usize::MAX).saturating_mul(pages.room());
     let mut bytes = Vec::with_capacity(all.min(most));
