@@ -32,6 +32,10 @@ mod disks;
 mod images;
 #[path = "conformance/pacman.rs"]
 mod pacman;
+#[path = "conformance/repodata.rs"]
+mod repodata;
+#[path = "conformance/repodata_rows.rs"]
+mod repodata_rows;
 #[path = "conformance/systems.rs"]
 mod systems;
 
@@ -79,6 +83,7 @@ const KINDS: &[(&str, Run)] = &[
     ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),
     ("channels", channels::channels),
+    ("repodata", repodata::repodata),
     ("disks", disks::disks),
     ("disks-trees", disks::trees),
     ("disks-damaged", disks::damaged),

@@ -23,6 +23,7 @@ mod outputs;
 mod pacman;
 mod registry;
 mod rpmdb;
+mod repodata;
 mod sources;
 mod sparse_disk;
 mod tar;
