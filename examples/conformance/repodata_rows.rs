@@ -36,7 +36,9 @@ pub(crate) fn of_file(path: &Path, limits: &Limits) -> Result<Rows> {
 pub(crate) fn of_stream(name: &str, stream: &mut dyn BufRead, limits: &Limits) -> Result<Rows> {
     let (mut rows, mut told) = (Vec::new(), Vec::new());
     if name.contains("repomd") {
-        for file in repomd::read(stream, limits)?.files {
+        let repomd = repomd::read(stream, limits)?;
+        told.extend(repomd.damaged.iter().map(|(_, error)| error.to_string()));
+        for file in repomd.files {
             rows.push(row(&[
                 "data".into(),
                 file.kind,

@@ -27,7 +27,7 @@ use std::io::BufRead;
 use super::nevra::number;
 use super::xml::{Dialect, Xml};
 use crate::bytes::size_of_len;
-use crate::error::{Error, Result, ResultExt as _, quoted};
+use crate::error::{Error, Result, quoted};
 use crate::limits::Limits;
 use crate::model::Time;
 
@@ -43,12 +43,14 @@ const DIALECT: Dialect = Dialect {
 };
 
 /// What a `repomd.xml` says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Repomd {
     /// Which state of the repository it is: mostly seconds since 1970, but any text.
     pub revision: Option<String>,
     /// Its files, in order.
     pub files: Vec<MetadataFile>,
+    /// What it lists and cannot be read, by kind, with what is wrong.
+    pub damaged: Vec<(String, Error)>,
 }
 
 /// A file as a `repomd.xml` lists it.
@@ -76,8 +78,11 @@ impl Repomd {
     /// The file of this kind; `None` if there is none.
     ///
     /// # Errors
-    /// `Malformed` if there are two that differ.
+    /// `Malformed` if there are two that differ, or one that is damaged.
     pub fn file(&self, kind: &str) -> Result<Option<&MetadataFile>> {
+        if let Some((_, error)) = self.damaged.iter().find(|(own, _)| own == kind) {
+            return Err(error.clone());
+        }
         let mut found: Option<&MetadataFile> = None;
         for file in self.files.iter().filter(|file| file.kind == kind) {
             match found {
@@ -132,11 +137,11 @@ impl MetadataFile {
     }
 }
 
-/// Reads a `repomd.xml`. Files of any kind are listed, in order, twice if it lists them twice.
+/// Reads a `repomd.xml`. Files of any kind are listed, in order, twice if it lists them twice; one without
+/// type or location, or with a bad number or digest, is damaged.
 ///
 /// # Errors
-/// `Malformed` for what is no such file, is cut off, or lists a file without type or location, or with a bad
-/// number; `Limit` above `repomd_files`, `record_bytes` for all of it, or `xml_depth`; what the stream gives.
+/// `Malformed` for what is no such file or is cut off; `Limit` above `repomd_files`, `record_bytes` for all of it, or `xml_depth`; what the stream gives.
 pub fn read(stream: &mut dyn BufRead, limits: &Limits) -> Result<Repomd> {
     let mut xml = Xml::new(&DIALECT, stream, limits);
     xml.root()?;
@@ -149,9 +154,15 @@ pub fn read(stream: &mut dyn BufRead, limits: &Limits) -> Result<Repomd> {
             }
             "data" => {
                 let kind = tag.attribute("type")?.unwrap_or_default();
-                let place = format!("data {}", quoted(&kind));
-                repomd.files.push(data(&mut xml, kind).at(|| place)?);
-                limits.repomd_files.check(size_of_len(repomd.files.len()))?;
+                match data(&mut xml, kind.clone())? {
+                    Ok(file) => repomd.files.push(file),
+                    Err(error) => {
+                        let error = error.at(format!("data {}", quoted(&kind)));
+                        repomd.damaged.push((kind, error));
+                    }
+                }
+                let count = repomd.files.len().saturating_add(repomd.damaged.len());
+                limits.repomd_files.check(size_of_len(count))?;
             }
             _ => {}
         }
@@ -160,11 +171,12 @@ pub fn read(stream: &mut dyn BufRead, limits: &Limits) -> Result<Repomd> {
     Ok(repomd)
 }
 
-fn data(xml: &mut Xml<'_>, kind: String) -> Result<MetadataFile> {
-    if kind.is_empty() {
-        return Err(xml.flaw("type", "none", "one"));
+/// The file, or what is wrong with it.
+fn data(xml: &mut Xml<'_>, kind: String) -> Result<std::result::Result<MetadataFile, Error>> {
+    let mut draft = Draft { file: MetadataFile { kind, ..MetadataFile::default() }, flaw: None };
+    if draft.file.kind.is_empty() {
+        draft.flaw(xml, "type", "none", "one");
     }
-    let mut file = MetadataFile { kind, ..MetadataFile::default() };
     let mut location = None;
     while let Some(tag) = xml.child(2)? {
         match tag.name() {
@@ -173,61 +185,83 @@ fn data(xml: &mut Xml<'_>, kind: String) -> Result<MetadataFile> {
                 tag.attributes(&mut |name, value| {
                     match name {
                         "href" => href = Some(value.into_owned()),
-                        "xml:base" if !value.is_empty() => file.base = Some(value.into_owned()),
+                        "xml:base" if !value.is_empty() => draft.file.base = Some(value.into_owned()),
                         _ => {}
                     }
                     Ok(())
                 })?;
-                once(xml, "location", &mut location, href.unwrap_or_default())?;
+                let is_other = location.is_some() && location != href;
+                if is_other {
+                    draft.flaw(xml, "location", "two that differ", "one");
+                }
+                location = href;
             }
             name @ ("checksum" | "open-checksum") => {
-                let (field, slot) = match name {
-                    "checksum" => ("checksum", &mut file.checksum),
-                    _ => ("open-checksum", &mut file.open_checksum),
-                };
+                let is_open = name == "open-checksum";
                 let kind = tag.attribute("type")?.unwrap_or_default();
                 let text = xml.text()?;
-                let Some(checksum) = Checksum::of(&kind, &text) else {
-                    let found = format!("{} {}", quoted(kind), quoted(text));
-                    return Err(xml.flaw(field, found, "sha256 or another kind, and its hexadecimal digits"));
-                };
-                once(xml, field, slot, checksum)?;
+                let field = if is_open { "open-checksum" } else { "checksum" };
+                match Checksum::of(&kind, &text) {
+                    Some(checksum) if is_open => {
+                        draft.set(xml, field, |file| &mut file.open_checksum, checksum);
+                    }
+                    Some(checksum) => draft.set(xml, field, |file| &mut file.checksum, checksum),
+                    None => {
+                        let found = format!("{} {}", quoted(kind), quoted(text));
+                        draft.flaw(xml, field, found, "sha256 or another kind, and its hexadecimal digits");
+                    }
+                }
             }
             name @ ("size" | "open-size") => {
-                let (field, slot) = match name {
-                    "size" => ("size", &mut file.size_bytes),
-                    _ => ("open-size", &mut file.open_size_bytes),
-                };
+                let is_open = name == "open-size";
                 let text = xml.text()?;
-                let Some(size) = number(&text) else {
-                    return Err(xml.flaw(field, quoted(text), "a number of bytes"));
-                };
-                once(xml, field, slot, size)?;
+                let field = if is_open { "open-size" } else { "size" };
+                match number(&text) {
+                    Some(size) if is_open => draft.set(xml, field, |file| &mut file.open_size_bytes, size),
+                    Some(size) => draft.set(xml, field, |file| &mut file.size_bytes, size),
+                    None => draft.flaw(xml, field, quoted(text), "a number of bytes"),
+                }
             }
             "timestamp" => {
                 let text = xml.text()?;
                 let whole = text.split_once('.').map_or(text.as_str(), |(whole, _)| whole);
-                let Some(time) = number(whole).and_then(Time::from_unix) else {
-                    return Err(xml.flaw("timestamp", quoted(text), "seconds since 1970"));
-                };
-                once(xml, "timestamp", &mut file.made_at, time)?;
+                match number(whole).and_then(Time::from_unix) {
+                    Some(time) => draft.set(xml, "timestamp", |file| &mut file.made_at, time),
+                    None => draft.flaw(xml, "timestamp", quoted(text), "seconds since 1970"),
+                }
             }
             _ => {}
         }
     }
-    match location.filter(|location: &String| !location.is_empty()) {
-        Some(location) => file.location = location,
-        None => return Err(xml.flaw("location", "none", "one")),
+    match location.filter(|location| !location.is_empty()) {
+        Some(location) => draft.file.location = location,
+        None => draft.flaw(xml, "location", "none", "one"),
     }
-    Ok(file)
+    Ok(draft.flaw.map_or(Ok(draft.file), Err))
 }
 
-fn once<T: PartialEq>(xml: &Xml<'_>, field: &'static str, slot: &mut Option<T>, value: T) -> Result<()> {
-    match slot {
-        Some(known) if *known != value => Err(xml.flaw(field, "two that differ", "one")),
-        _ => {
-            *slot = Some(value);
-            Ok(())
+/// A file while it is read, and the first thing that is wrong with it.
+struct Draft {
+    file: MetadataFile,
+    flaw: Option<Error>,
+}
+
+impl Draft {
+    fn flaw(&mut self, xml: &Xml<'_>, field: &'static str, found: impl Into<String>, allowed: &str) {
+        self.flaw.get_or_insert_with(|| xml.flaw(field, found, allowed));
+    }
+
+    /// Sets what may be said once, or twice the same.
+    fn set<T: PartialEq>(
+        &mut self,
+        xml: &Xml<'_>,
+        field: &'static str,
+        slot: fn(&mut MetadataFile) -> &mut Option<T>,
+        value: T,
+    ) {
+        match slot(&mut self.file) {
+            Some(known) if *known != value => self.flaw(xml, field, "two that differ", "one"),
+            slot => *slot = Some(value),
         }
     }
 }

@@ -72,6 +72,15 @@ fn documents_are_read_however_they_are_separated() {
     assert_eq!(all("---\n...\n# nothing\n---\n"), [""; 0]);
 }
 
+/// As libyaml before 0.2.3 wrote it.
+#[test]
+fn a_closing_quote_may_be_in_the_first_column() {
+    let text = GOOD.replace("  summary: 'a: b'\n", "  components:\n    rpms:\n      a:\n        rationale: 'a daemon\n          that is.\n\n\n'\n  message: 'x\n\n'\n");
+    assert_eq!(all(&format!("{text}{GOOD}")), [GOOD_TOLD, GOOD_TOLD]);
+    let obsoletes = "document: modulemd-obsoletes\ndata:\n  module: a\n  stream: '1'\n  message: 'x\n\n'\n";
+    assert!(all(obsoletes)[0].contains("message: Some(\"x\\n\")"), "{:?}", all(obsoletes));
+}
+
 #[test]
 fn other_documents_are_read() {
     for (text, want) in [

@@ -2,6 +2,10 @@
 //!
 //! Nothing is built: a document is as deep as its `yaml_depth` and holds what its text holds. Aliases are
 //! refused, since they are what makes small documents large; so are keys that are no scalars.
+//!
+//! libyaml before 0.2.3 wrote the closing quote of a text that ends with a line break into the first column,
+//! where YAML has none, and reads it there to this day. Many a `modules.yaml` has it, so it is taken for one
+//! that is indented.
 #![cfg_attr(
     not(test),
     deny(
@@ -12,6 +16,8 @@
     )
 )]
 
+use std::borrow::Cow;
+
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::bytes::size_of_len;
@@ -20,6 +26,9 @@ use crate::limits::Limits;
 
 /// What stands in a path for a place in a list.
 pub(super) const ITEM: &str = "[]";
+
+/// Further right than anything is indented that has a quote in the first column.
+const QUOTE_COLUMN: usize = 200;
 
 /// A map, with the key whose value comes next, or a list.
 enum Frame {
@@ -44,7 +53,8 @@ pub(super) fn walk(
         |line: usize| format!("line {}", first_line.saturating_add(size_of_len(line)).saturating_sub(1));
     let mut stack: Vec<Frame> = Vec::new();
     let mut documents = 0_u32;
-    for event in Parser::new_from_str(text) {
+    let text = with_indented_quotes(text);
+    for event in Parser::new_from_str(&text) {
         let (event, span) = event.map_err(|error| {
             Error::malformed(format, "YAML", None, error.info(), "well-formed YAML")
                 .at(line(error.marker().line()))
@@ -88,6 +98,21 @@ pub(super) fn walk(
         }
     }
     Ok(())
+}
+
+/// Puts closing quotes that are alone in the first column further right; white space before them is no text.
+fn with_indented_quotes(text: &str) -> Cow<'_, str> {
+    if memchr::memmem::find(text.as_bytes(), b"\n'").is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut all = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if line.trim_ascii_end() == "'" {
+            all.push_str(&" ".repeat(QUOTE_COLUMN));
+        }
+        all.push_str(line);
+    }
+    Cow::Owned(all)
 }
 
 fn part(frame: &Frame) -> &str {
