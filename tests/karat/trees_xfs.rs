@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use karat::bytes::ReadAt;
+use karat::Result;
 use karat::limits::Limits;
 use karat::model::ImagePath;
-use karat::tree::{BlockCache, FileTree, NodeId, NodeKind, Xfs};
-use karat::{Error, Result};
-use sha2::{Digest, Sha256};
+use karat::tree::{BlockCache, FileTree, Xfs};
 
 use crate::sparse_disk::{self, Sparse};
-use crate::tree_walk::Rows;
+use crate::tree_walk::{Rows, assert_rows, walk};
 
 const CLEAN: [&str; 6] = ["v5-4k", "v5-1k", "v5-nrext64", "v4-4k", "v4-512", "ci"];
 const DIRTY: [&str; 2] = ["dirty-v5", "dirty-v5-1k"];
@@ -39,72 +37,6 @@ fn truth(name: &str) -> Rows {
     sparse_disk::truth(&format!("xfs/{name}"))
 }
 
-fn sha256(content: &dyn ReadAt) -> Result<String> {
-    let mut bytes = vec![0; content.size_bytes() as usize];
-    content.read_exact_at(0, &mut bytes)?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What is at a node, as a row of the truth says it.
-fn row(tree: &Xfs, node: NodeId) -> Result<String> {
-    let meta = tree.meta(node)?;
-    let (kind, size, content) = match meta.kind {
-        NodeKind::Directory => ("directory", 0, String::new()),
-        NodeKind::Special => ("special", 0, String::new()),
-        NodeKind::Symlink => {
-            let target = tree.read_link(node)?;
-            ("symlink", target.len() as u64, String::from_utf8_lossy(&target).into_owned())
-        }
-        NodeKind::File if meta.size_bytes > 64 << 20 => ("file", meta.size_bytes, "large".to_owned()),
-        NodeKind::File => ("file", meta.size_bytes, sha256(&*tree.open(node)?)?),
-    };
-    Ok(format!("{kind}\t{:o}\t{size}\t{content}", meta.mode))
-}
-
-/// All below a directory, and what could not be read.
-fn walk(tree: &Xfs) -> (Rows, Vec<Error>) {
-    let (mut rows, mut errors) = (BTreeMap::new(), Vec::new());
-    let mut known = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut open = vec![(Vec::new(), tree.root())];
-    while let Some((path, node)) = open.pop() {
-        if !seen.insert(node) {
-            continue;
-        }
-        let mut names = Vec::new();
-        let read = tree.read_dir(node, &mut |entry| {
-            names.push((entry.name.to_vec(), entry.node));
-            Ok(())
-        });
-        errors.extend(read.err());
-        for (name, node) in names {
-            let below = [&path[..], if path.is_empty() { b"" } else { b"/" }, &name].concat();
-            match known.entry(node).or_insert_with(|| row(tree, node)) {
-                Ok(row) => {
-                    if row.starts_with("directory") {
-                        open.push((below.clone(), node));
-                    }
-                    rows.insert(below, row.clone());
-                }
-                Err(error) => errors.push(error.clone()),
-            }
-        }
-    }
-    (rows, errors)
-}
-
-fn assert_same(found: &Rows, expected: &Rows, name: &str) {
-    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-    let missing: Vec<_> =
-        expected.keys().filter(|path| !found.contains_key(*path)).map(|p| text(p)).collect();
-    let surplus: Vec<_> =
-        found.keys().filter(|path| !expected.contains_key(*path)).map(|p| text(p)).collect();
-    assert_eq!((&missing[..], &surplus[..]), (&[][..], &[][..]), "{name}: missing, surplus");
-    for (path, row) in expected {
-        assert_eq!(found.get(path), Some(row), "{name}: {}", text(path));
-    }
-}
-
 fn doubts(tree: &Xfs) -> Vec<String> {
     tree.doubts().iter().map(ToString::to_string).collect()
 }
@@ -117,7 +49,7 @@ fn assert_as_mounted(names: &[&str]) {
         let (found, errors) = walk(&tree);
         let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(told, Vec::<String>::new(), "{name}");
-        assert_same(&found, &truth(name), name);
+        assert_rows(&found, &truth(name), name);
     }
 }
 
@@ -218,7 +150,7 @@ fn damaged_metadata_is_never_believed() {
         let disk = self::disk(name);
         let expected = truth(name);
         let (found, _) = walk(&disk.clone().open().unwrap());
-        assert_same(&found, &expected, name);
+        assert_rows(&found, &expected, name);
         let pages: Vec<u64> = disk.read.lock().unwrap().iter().copied().collect();
         let pages: Vec<u64> = pages.into_iter().filter(|page| disk.pages.contains_key(page)).collect();
         // Each flip is either in what nobody reads, in a file's bytes, or an error.
