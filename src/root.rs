@@ -11,6 +11,7 @@
 //! | an ostree or bootc deployment | `ostree/deploy/OS/deploy/CHECKSUM.SERIAL` on a volume |
 //! | a root with /usr elsewhere | a volume that holds what belongs below /usr; one system for each (A and B) |
 //! | a file of a live medium | [`nested`] |
+//! | a root of composefs alone | `composefs/images`: a gap, it is not read |
 //!
 //! Snapshots of btrfs and subvolumes of container engines are told and are no systems, unless they boot.
 #![cfg_attr(
@@ -35,7 +36,7 @@ use crate::tree::{FileTree, Mount, NodeId, NodeKind, Step, Subvolume, SubvolumeI
 
 mod nested;
 
-pub use nested::nested;
+pub use nested::{Nested, nested};
 
 /// A volume of a disk, as far as it matters here.
 pub struct Volume {
@@ -185,6 +186,9 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
         let own = Candidate { volume: index, node: tree.root(), subvolume: None };
         let deployments = deployments(volume, &own, &**tree, &mut found.gaps);
         let has_deployments = !deployments.is_empty();
+        if let Some(gap) = composefs(volume, &own, &**tree) {
+            found.gaps.push(gap);
+        }
         for (node, path, var) in deployments {
             let mut plan = Plan::new(volumes, limits, &own, node, format!("{}: {path}", volume.place));
             plan.system.mounts.extend(var.map(|node| Mount {
@@ -357,6 +361,21 @@ fn deployments(
         }
     }
     found
+}
+
+/// The gap of what bootc deploys without ostree: images of metadata in `composefs/images`, of which each names a
+/// root, and files in `composefs/objects` by their digests.
+fn composefs(volume: &Volume, own: &Candidate, tree: &dyn FileTree) -> Option<Gap> {
+    let top = ImagePath::from("composefs");
+    let place = format!("{}: {top}", volume.place);
+    let mut failed = None;
+    let images = directory(tree, own.node, &top.join("images"), &top, &mut |_, error| {
+        failed.get_or_insert_with(|| error.to_string());
+    });
+    let reason =
+        "a root of composefs alone, whose files are kept by their digests, is not read by this version";
+    let reason = failed.or_else(|| images.map(|_| reason.to_owned()))?;
+    Some(Gap { place, reason, required: true })
 }
 
 /// The directory at a path, if there is one; `place` is the whole path for messages.

@@ -40,6 +40,7 @@ mod iso9660;
 mod mounted;
 mod names;
 mod squashfs;
+mod stacked;
 mod xfs;
 
 pub use btrfs::Btrfs;
@@ -51,6 +52,7 @@ pub use fat::Fat;
 pub use iso9660::Iso9660;
 pub use mounted::{Mount, TreeStratum};
 pub use squashfs::Squashfs;
+pub use stacked::Stacked;
 pub use xfs::Xfs;
 
 pub use crate::volume::FsKind;
@@ -179,6 +181,17 @@ pub struct SubvolumeInfo {
     pub is_read_only: bool,
 }
 
+/// What overlayfs is told by a node of one of its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerMark {
+    /// Nothing.
+    None,
+    /// There is nothing of this name in the layers below.
+    Whiteout,
+    /// The directories of this name in the layers below are not part of this one.
+    Opaque,
+}
+
 /// What of nodes will be needed next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -284,6 +297,14 @@ pub trait FileTree: Send + Sync {
     /// # Errors
     /// If its inode or mapping cannot be read, or it is stored in a way that is not read (encrypted).
     fn open(&self, node: NodeId) -> Result<Arc<dyn ReadAt>>;
+
+    /// How a node is marked as part of a layer of overlayfs.
+    ///
+    /// # Errors
+    /// `Unsupported` for a file system of which that is not read, and for a node that shows what is elsewhere.
+    fn layer_mark(&self, _node: NodeId) -> Result<LayerMark> {
+        Err(Error::unsupported(format!("{} as a layer of overlayfs", self.identity().kind)))
+    }
 
     /// A hint that these nodes are asked for next, so that what is far away can be fetched in one go.
     fn will_need(&self, _nodes: &[NodeId], _need: Need) {}

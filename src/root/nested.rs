@@ -3,7 +3,7 @@
 //! | medium | file |
 //! |---|---|
 //! | Debian live | `live/*.squashfs` |
-//! | Ubuntu | `casper/*.squashfs` |
+//! | Ubuntu | `casper/*.squashfs`; `a.squashfs`, `a.b.squashfs` and `a.b.c.squashfs` are layers of one root, each longest name is a root |
 //! | Fedora, RHEL and kin | `LiveOS/squashfs.img`, and `LiveOS/rootfs.img` in it; `images/install.img` |
 //! | SUSE | `LiveOS/…`, `*.squashfs` at the top (KIWI), `boot/ARCH/root` |
 //! | Arch | `arch/ARCH/airootfs.sfs`, `.erofs` |
@@ -11,9 +11,9 @@
 use std::sync::Arc;
 
 use crate::bytes::ReadAt;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::ImagePath;
-use crate::tree::{FileTree, NodeKind};
+use crate::tree::{FileTree, NodeId, NodeKind};
 
 /// Folders of media that hold file systems.
 const FOLDERS: [&str; 11] = [
@@ -30,10 +30,18 @@ const FOLDERS: [&str; 11] = [
     "isolinux",
 ];
 
+/// A file system in files.
+pub struct Nested {
+    /// The path of its file; of layers of the uppermost.
+    pub path: ImagePath,
+    /// The files that are laid over each other, by path, the lowest first; where there is one alone, it is that.
+    pub layers: Vec<(ImagePath, Result<Arc<dyn ReadAt>>)>,
+}
+
 /// The files on a tree that hold the root of a live or installation medium, by path; none on what is no such
 /// medium: a root file system has folders that these have not.
 #[must_use]
-pub fn nested(tree: &dyn FileTree) -> Vec<(ImagePath, Result<Arc<dyn ReadAt>>)> {
+pub fn nested(tree: &dyn FileTree) -> Vec<Nested> {
     let of_system = ["etc", "usr", "var"].map(ImagePath::from);
     let reached = tree.lookup_many(tree.root(), &of_system);
     if reached.iter().any(|reached| !reached.steps.is_empty()) {
@@ -43,7 +51,12 @@ pub fn nested(tree: &dyn FileTree) -> Vec<(ImagePath, Result<Arc<dyn ReadAt>>)> 
     let reached = tree.lookup_many(tree.root(), &folders);
     let mut found = Vec::new();
     for (folder, reached) in folders.iter().zip(reached) {
-        found.extend(reached.failed.map(|error| (folder.clone(), Err(error))));
+        let mut failed = |path: ImagePath, error: Error| {
+            found.push(Nested { path: path.clone(), layers: vec![(path, Err(error))] });
+        };
+        if let Some(error) = reached.failed {
+            failed(folder.clone(), error);
+        }
         let node = match reached.steps.last() {
             None if folder.is_root() => tree.root(),
             Some(step) if reached.steps.len() == folder.components().count() => step.node,
@@ -57,17 +70,40 @@ pub fn nested(tree: &dyn FileTree) -> Vec<(ImagePath, Result<Arc<dyn ReadAt>>)> 
             Ok(())
         });
         // What damage hides may be the root of the medium.
-        found.extend(read.err().map(|error| (folder.clone(), Err(error))));
+        if let Err(error) = read {
+            failed(folder.clone(), error);
+        }
         names.sort();
-        for (name, node) in names {
-            match tree.meta(node) {
-                Ok(meta) if meta.kind != NodeKind::File => {}
-                Ok(_) => found.push((folder.join(&name), tree.open(node))),
-                Err(error) => found.push((folder.join(&name), Err(error))),
+        names.retain(|(name, node)| match tree.meta(*node) {
+            Ok(meta) => meta.kind == NodeKind::File,
+            Err(error) => {
+                failed(folder.join(name), error);
+                false
             }
+        });
+        let is_layered = folder.as_bytes() == b"casper";
+        for (name, _) in &names {
+            let is_of =
+                |lower: &[u8], upper: &[u8]| lower == upper || is_layered && is_layer_below(lower, upper);
+            if names.iter().any(|(other, _)| other != name && is_of(name, other)) {
+                continue;
+            }
+            let mut parts: Vec<&(Vec<u8>, NodeId)> =
+                names.iter().filter(|(other, _)| is_of(other, name)).collect();
+            parts.sort_by_key(|(name, _)| name.len());
+            let layers = parts.iter().map(|(name, node)| (folder.join(name), tree.open(*node))).collect();
+            found.push(Nested { path: folder.join(name), layers });
         }
     }
     found
+}
+
+/// Whether one file is a layer below another: `minimal.squashfs` is one below `minimal.standard.squashfs`.
+fn is_layer_below(lower: &[u8], upper: &[u8]) -> bool {
+    let stem = lower.strip_suffix(b"squashfs").filter(|stem| stem.len() > 1 && stem.ends_with(b"."));
+    lower.len() < upper.len()
+        && upper.ends_with(b".squashfs")
+        && stem.is_some_and(|stem| upper.starts_with(stem))
 }
 
 fn is_named_so(folder: &ImagePath, name: &[u8]) -> bool {

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use crate::bytes::ReadAt;
 use crate::collect::{assemble, follow_up, nothing_found, squash};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::model::{Coverage, Gap, Inventory, StratumId, System};
-use crate::root::{self, Found, SystemRoot};
+use crate::model::{Coverage, Gap, ImagePath, Inventory, StratumId, System};
+use crate::root::{self, Found, Nested, SystemRoot};
 use crate::source::NamedDisk;
-use crate::tree::{self, BlockCache, TreeStratum};
+use crate::tree::{self, BlockCache, FileTree, Stacked, TreeStratum};
 use crate::volume::{self, Layout, RestState, Role, Table};
 
 use super::run::Run;
@@ -199,19 +200,14 @@ fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
             continue;
         }
         let outer = volume.place.clone();
-        for (path, file) in root::nested(&**tree) {
+        for Nested { path, layers } in root::nested(&**tree) {
             let place = format!("{outer}: {path}");
-            let opened = file.and_then(|file| {
-                let kind = volume::probe(&*file)?.kind;
-                let size_bytes = file.size_bytes();
-                Ok((kind, size_bytes, tree::open(kind, file, &BlockCache::new(limits), limits)))
-            });
-            let (kind, size_bytes, tree) = match opened {
-                Ok((kind, size_bytes, tree)) => (kind.to_string(), Some(size_bytes), tree),
-                Err(error) => ("file".to_owned(), None, Err(error)),
-            };
+            let below = layers.len().saturating_sub(1);
+            let below: Vec<String> = layers.iter().take(below).map(|(path, _)| path.to_string()).collect();
+            let (kind, size_bytes, tree) = open_nested(layers, limits);
             let mut row = Coverage::of_place(place.clone(), &kind, "", true);
             row.size_bytes = size_bytes;
+            row.note = (!below.is_empty()).then(|| format!("laid over {}", below.join(", ")));
             volumes.about.push(About { coverage: row, role: Role::Candidate });
             volumes.roots.push(root::Volume {
                 place,
@@ -226,6 +222,39 @@ fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
             });
         }
     }
+}
+
+/// The file system in a file, or in several that are layers of one: its kind, the bytes of all files, and its tree.
+fn open_nested(
+    layers: Vec<(ImagePath, Result<Arc<dyn ReadAt>>)>,
+    limits: &Arc<Limits>,
+) -> (String, Option<u64>, Result<Arc<dyn FileTree>>) {
+    let is_one = layers.len() == 1;
+    let (mut kinds, mut size_bytes) = (Vec::new(), Some(0_u64));
+    let mut trees = Vec::new();
+    for (path, file) in layers {
+        let opened = file.and_then(|file| {
+            let kind = volume::probe(&*file)?.kind;
+            kinds.push(kind.to_string());
+            size_bytes = size_bytes.map(|sum| sum.saturating_add(file.size_bytes()));
+            tree::open(kind, file, &BlockCache::new(limits), limits)
+        });
+        trees.push(opened.map_err(|error| if is_one { error } else { error.at(path.to_string()) }));
+    }
+    if kinds.len() < trees.len() {
+        size_bytes = None;
+    }
+    kinds.dedup();
+    let kind = if kinds.is_empty() { "file".to_owned() } else { kinds.join(", ") };
+    let trees: Result<Vec<_>> = trees.into_iter().collect();
+    let tree = trees.and_then(|mut trees| match (trees.len(), trees.pop()) {
+        (1, Some(tree)) => Ok(tree),
+        (_, last) => {
+            trees.extend(last);
+            Ok(Arc::new(Stacked::new(trees, Arc::clone(limits))?) as Arc<dyn FileTree>)
+        }
+    });
+    (kind, size_bytes, tree)
 }
 
 /// Says what is in no volume.

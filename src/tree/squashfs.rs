@@ -10,16 +10,17 @@
 //! | inodes | `squashfs/inode.rs` |
 //! | directories and their indexes | `squashfs/directory.rs` |
 //! | blocks and fragments of files | `squashfs/content.rs` |
+//! | marks of overlayfs in extended attributes | `squashfs/xattr.rs` |
 //!
 //! All compressors: gzip, lzma, lzo, xz with its filters, lz4, zstd. It has no checksums of its own; zlib and xz
 //! have theirs in each block.
 //!
-//! Not read: extended attributes, owners, times, the export table; versions before 4.0 and their big-endian form.
+//! Not read: other extended attributes, owners, times, the export table; versions before 4.0 and their big-endian form.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{CachedReader, DirEntry, FileTree, FsIdentity, FsKind, Need, NodeId, NodeMeta};
+use super::{CachedReader, DirEntry, FileTree, FsIdentity, FsKind, LayerMark, Need, NodeId, NodeMeta};
 use crate::bytes::ReadAt;
 use crate::error::{Error, Result, ResultExt};
 use crate::limits::Limits;
@@ -30,6 +31,7 @@ mod directory;
 mod inode;
 mod metadata;
 mod superblock;
+mod xattr;
 
 use content::Content;
 use directory::Directory;
@@ -124,6 +126,14 @@ impl FileTree for Squashfs {
 
     fn open(&self, node: NodeId) -> Result<Arc<dyn ReadAt>> {
         Ok(Arc::new(Content::open(Arc::clone(&self.metadata), node.number)?))
+    }
+
+    fn layer_mark(&self, node: NodeId) -> Result<LayerMark> {
+        let inode = Inode::read(&self.metadata, node.number)?;
+        match inode.body {
+            Body::Special { is_null: true } => Ok(LayerMark::Whiteout),
+            _ => xattr::mark(&self.metadata, inode.attributes).at(|| format!("inode {:#x}", node.number)),
+        }
     }
 
     fn will_need(&self, nodes: &[NodeId], need: Need) {

@@ -14,6 +14,7 @@ mod contracts;
 mod decoders;
 mod disks;
 mod house;
+mod layered;
 mod layers;
 mod making;
 mod memory;

@@ -566,3 +566,157 @@ fn a_vm_template_holds_what_the_container_image_of_its_system_holds() {
         shown(&karat(&["inventory", "--layout", "fixtures/images/debian-12-drifted.qcow2"]))
     );
 }
+
+/// Breaks the block with the names of a directory of an ext file system with blocks of 4096 bytes.
+fn break_directory(bench: &Bench, image: &str, directory: &str) {
+    let blocks = bench.run("debugfs", &["-R", &format!("blocks {directory}"), image]);
+    let block: usize = blocks.split_whitespace().next().unwrap().parse().unwrap();
+    let mut broken = fs::read(bench.path(image)).unwrap();
+    broken[block * 4096..(block + 1) * 4096].fill(0xff);
+    fs::write(bench.path(image), broken).unwrap();
+}
+
+fn required_at<'a>(found: &'a Inventory, place: &str) -> Vec<&'a str> {
+    let required = found.gaps.iter().filter(|gap| gap.required && gap.place == place);
+    required.map(|gap| gap.reason.as_str()).collect()
+}
+
+#[test]
+fn damaged_folders_that_may_hold_a_root_are_told() {
+    if !has_tools(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let source = production();
+    let source = source.to_str().unwrap();
+    let script = "set -e; d=ostree/ostree/deploy/os/deploy/abc.0; mkdir -p $d; cp -r $1/etc $1/usr $1/var $d; \
+        mkdir -p medium/live medium/casper; echo x > medium/live/filesystem.squashfs; echo x > medium/casper/a.squashfs";
+    bench.run("sh", &["-c", script, "sh", source]);
+    let blocks = ["-b", "4096"];
+    for (folder, place) in [
+        ("/ostree/deploy", "disk: /ostree/deploy"),
+        ("/ostree/deploy/os", "disk: /ostree/deploy/os/deploy"),
+        ("/ostree/deploy/os/deploy", "disk: /ostree/deploy/os/deploy"),
+    ] {
+        bench.ext4("ostree.img", &bench.path("ostree"), 40, &blocks);
+        break_directory(&bench, "ostree.img", folder);
+        let (code, found) = bench.inventory("ostree.img", &[]);
+        assert_eq!((code, found.systems.len()), (3, 0), "{folder}");
+        assert!(!required_at(&found, place).is_empty(), "{folder}: {:?}", found.gaps);
+    }
+    for (folder, place) in [("/live", "disk: /live"), ("/casper", "disk: /casper"), ("/", "disk: /")] {
+        bench.ext4("medium.img", &bench.path("medium"), 8, &blocks);
+        break_directory(&bench, "medium.img", folder);
+        let (code, found) = bench.inventory("medium.img", &[]);
+        assert_eq!((code, found.systems.len()), (3, 0), "{folder}");
+        assert!(
+            found.gaps.iter().any(|gap| gap.required && gap.place.starts_with(place)),
+            "{folder}: {:?}",
+            found.gaps
+        );
+    }
+    // What is no file system in a medium's file is told, too.
+    bench.ext4("medium.img", &bench.path("medium"), 8, &blocks);
+    let (code, found) = bench.inventory("medium.img", &[]);
+    assert_eq!(code, 3);
+    for place in ["disk: /live/filesystem.squashfs", "disk: /casper/a.squashfs"] {
+        assert!(!required_at(&found, place).is_empty(), "{place}: {:?}", found.gaps);
+    }
+}
+
+#[test]
+fn a_name_that_an_ext_directory_has_twice_is_told() {
+    if !has_tools(&["mke2fs"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let source = production();
+    bench.run(
+        "sh",
+        &[
+            "-c",
+            "cp -r $1 root && cp root/var/lib/dpkg/status root/var/lib/dpkg/statux && \
+        sed -i '/^Package: libc6$/,/^$/d' root/var/lib/dpkg/statux",
+            "sh",
+            source.to_str().unwrap(),
+        ],
+    );
+    // Without sums over directories, so that the second name is as good as the first.
+    bench.ext4("root.img", &bench.path("root"), 24, &["-O", "^metadata_csum"]);
+    let mut image = fs::read(bench.path("root.img")).unwrap();
+    let names: Vec<usize> =
+        (0..image.len() - 8).filter(|at| image[*at..].starts_with(b"\x06\x01statux")).collect();
+    assert_eq!(names.len(), 1);
+    image[names[0] + 7] = b's';
+    fs::write(bench.path("root.img"), image).unwrap();
+    for more in [&[][..], &["--with-releases"]] {
+        let (code, found) = bench.inventory("root.img", more);
+        let told = found.gaps.iter().any(|gap| gap.required && gap.reason.contains("twice"));
+        assert!(code == 3 && told, "{more:?}: {:?}", found.gaps);
+    }
+}
+
+#[test]
+fn subvolumes_that_do_not_open_are_told() {
+    const NODE: usize = 16384;
+    const ROOT_ITEM: u8 = 132;
+    let packed = crate::mutate::fixture("disks/btrfs/subvolumes.img.zst");
+    let whole = ::zstd::decode_all(&packed[..]).unwrap();
+    let bench = Bench::new();
+    fs::write(bench.path("whole.img"), &whole).unwrap();
+    let (_, before) = bench.inventory("whole.img", &[]);
+    // The root directory of every subvolume but the one that boots, which is said in all copies of the root tree.
+    let mut broken = whole.clone();
+    let mut changed = std::collections::BTreeSet::new();
+    for at in (0..whole.len() / NODE).map(|node| node * NODE) {
+        let node = &whole[at..at + NODE];
+        if crc32c::crc32c(&node[32..]).to_le_bytes() != node[..4] || node[100] != 0 {
+            continue;
+        }
+        let number = |from: usize| u32::from_le_bytes(node[from..from + 4].try_into().unwrap()) as usize;
+        for item in (0..number(96)).map(|item| 101 + item * 25).filter(|item| node[item + 8] == ROOT_ITEM) {
+            let id = u64::from_le_bytes(node[item..item + 8].try_into().unwrap());
+            // 256 is the default subvolume.
+            if (257..1 << 48).contains(&id) {
+                let directory = at + 101 + number(item + 17) + 168;
+                broken[directory] ^= 1;
+                changed.insert(id);
+            }
+        }
+        let sum = crc32c::crc32c(&broken[at + 32..at + NODE]).to_le_bytes();
+        broken[at..at + 4].copy_from_slice(&sum);
+    }
+    assert!(changed.len() > 1, "{changed:?}");
+    fs::write(bench.path("broken.img"), broken).unwrap();
+    let (code, found) = bench.inventory("broken.img", &[]);
+    assert_eq!(code, 3);
+    let told: Vec<_> =
+        found.gaps.iter().filter(|gap| gap.required && gap.place.contains("subvolume")).collect();
+    assert!(!told.is_empty() && told.iter().all(|gap| gap.reason.contains("root_dirid")), "{:?}", found.gaps);
+    assert!(before.gaps.iter().all(|gap| !gap.place.contains("subvolume")), "{:?}", before.gaps);
+}
+
+/// A root of composefs alone is an image of metadata whose files are kept by their digests: its system is not read.
+#[test]
+fn a_root_of_composefs_alone_is_no_clean_disk() {
+    if !has_tools(&["mke2fs"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.run(
+        "sh",
+        &[
+            "-c",
+            "mkdir -p sysroot/composefs/objects/0a sysroot/composefs/images \
+        sysroot/state/deploy/abc/etc sysroot/state/os/default/var sysroot/boot && \
+        echo x > sysroot/composefs/objects/0a/b1c2 && ln -s ../objects/0a/b1c2 sysroot/composefs/images/abc",
+        ],
+    );
+    bench.ext4("bootc.img", &bench.path("sysroot"), 8, &[]);
+    let (code, found) = bench.inventory("bootc.img", &[]);
+    assert_eq!((code, found.systems.len()), (3, 0));
+    assert_eq!(
+        required_at(&found, "disk: /composefs"),
+        ["a root of composefs alone, whose files are kept by their digests, is not read by this version"]
+    );
+}

@@ -12,11 +12,13 @@
 //! | 40 | | index | | links, fragment, offset in it | |
 //! | 56 | | | | block sizes | |
 //!
-//! 4 to 7 and 11 to 14 are devices, pipes and sockets. Not read: owners, times, extended attributes.
+//! 4 to 7 and 11 to 14 are devices, pipes and sockets. A device's number and the number of an inode's
+//! list of extended attributes are read. Not read: owners, times.
 
 use std::ops::Range;
 
 use super::metadata::{Metadata, Place, STORED_BYTES, word};
+use super::xattr;
 use crate::bytes::{le_u16, le_u64};
 use crate::error::{Error, Result, ResultExt};
 use crate::tree::{NodeKind, NodeMeta};
@@ -31,6 +33,8 @@ const NO_FRAGMENT: u32 = u32::MAX;
 pub(super) struct Inode {
     pub(super) meta: NodeMeta,
     pub(super) body: Body,
+    /// Which list of extended attributes is its own; all ones if none is.
+    pub(super) attributes: u32,
 }
 
 /// What an inode says of its content.
@@ -39,7 +43,10 @@ pub(super) enum Body {
     File(Blocks),
     /// Where a link's target is.
     Link(Place),
-    Special,
+    Special {
+        /// It is the character device 0:0.
+        is_null: bool,
+    },
 }
 
 /// Where a directory's names are.
@@ -85,17 +92,23 @@ impl Inode {
         let offset = u16::from_le_bytes([low, high]);
         let mut place = metadata.place(&metadata.superblock.inodes, reference >> 16, offset)?;
         let head: [u8; 16] = metadata.array(&mut place)?;
+        let mut attributes = xattr::NONE;
         let (kind, size_bytes, body) = match le_u16(&head, 0) {
             1 => directory(metadata, place)?,
             2 => file(metadata, place)?,
             3 | 10 => link(metadata, place)?,
-            8 => extended_directory(metadata, place)?,
-            9 => extended_file(metadata, place)?,
-            4..=7 | 11..=14 => (NodeKind::Special, 0, Body::Special),
+            8 => extended_directory(metadata, place, &mut attributes)?,
+            9 => extended_file(metadata, place, &mut attributes)?,
+            5 | 12 => {
+                let fields: [u8; 8] = metadata.array(&mut place)?;
+                let is_null = word(&fields, 4) == 0;
+                (NodeKind::Special, 0, Body::Special { is_null })
+            }
+            4 | 6 | 7 | 11 | 13 | 14 => (NodeKind::Special, 0, Body::Special { is_null: false }),
             other => return Err(wrong("type", other.to_string(), "1..=14")),
         };
         let mode = u32::from(le_u16(&head, 2)) & 0o7777;
-        Ok(Inode { meta: NodeMeta { kind, size_bytes, mode }, body })
+        Ok(Inode { meta: NodeMeta { kind, size_bytes, mode }, body, attributes })
     }
 }
 
@@ -113,8 +126,9 @@ fn directory(metadata: &Metadata, mut place: Place) -> Result<Parts> {
     Ok((NodeKind::Directory, le_u16(&fields, 8).into(), Body::Directory(listing)))
 }
 
-fn extended_directory(metadata: &Metadata, mut place: Place) -> Result<Parts> {
+fn extended_directory(metadata: &Metadata, mut place: Place, attributes: &mut u32) -> Result<Parts> {
     let fields: [u8; 24] = metadata.array(&mut place)?;
+    *attributes = word(&fields, 20);
     let size = word(&fields, 4);
     let listing = Listing {
         block: word(&fields, 8),
@@ -141,8 +155,9 @@ fn file(metadata: &Metadata, mut place: Place) -> Result<Parts> {
     Ok((NodeKind::File, word(&fields, 12).into(), Body::File(blocks)))
 }
 
-fn extended_file(metadata: &Metadata, mut place: Place) -> Result<Parts> {
+fn extended_file(metadata: &Metadata, mut place: Place, attributes: &mut u32) -> Result<Parts> {
     let fields: [u8; 40] = metadata.array(&mut place)?;
+    *attributes = word(&fields, 36);
     let size_bytes = le_u64(&fields, 8);
     if i64::try_from(size_bytes).is_err() {
         return Err(wrong("file_size", size_bytes.to_string(), format!("up to {}", i64::MAX)));

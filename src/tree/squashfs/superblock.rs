@@ -40,6 +40,8 @@ pub(super) struct Superblock {
     pub(super) directories: Range<u64>,
     pub(super) fragments: u32,
     pub(super) fragment_table: u64,
+    /// Where the table of attributes is; all ones if there is none.
+    pub(super) attributes: u64,
 }
 
 impl Superblock {
@@ -108,6 +110,7 @@ impl Superblock {
             directories: directory_table..fragment_table,
             fragments,
             fragment_table,
+            attributes: fields.le64(56)?,
         })
     }
 }
