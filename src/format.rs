@@ -25,6 +25,7 @@ pub mod os_release;
 pub mod ovf;
 pub mod pacman;
 pub mod repomd;
+pub mod rpm_file;
 pub mod rpm_header;
 pub mod rpm_manifest;
 pub mod rpm_primary;

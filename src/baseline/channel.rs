@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | apt suite | a repository, or what a host's apt keeps of one | the versions that were out at the `Date` of its Release |
 //! | `APKINDEX` | a branch and repository of Alpine | the versions that were out when it was made |
+//! | `repodata` | a repository of rpm packages | the versions that were out when it was made; what its advisories publish |
+//! | `.rpm` folder | packages, with the changelogs in their headers | versions, builds and CVE ids; no absence |
 //! | `.deb` folder | packages, with the changelogs inside | versions, dates and CVE ids; no absence |
 //! | changelog folder | changelogs alone | versions, dates and CVE ids; no absence |
 //!
@@ -23,6 +25,8 @@ mod deb;
 mod files;
 mod names;
 mod packages;
+mod repodata;
+mod rpms;
 
 /// What one channel source says was published: a suite of a repository for one architecture, a folder of
 /// packages, a folder of changelogs.
@@ -136,6 +140,8 @@ pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Vec<ChannelInput>>
     match kind_of(path, options.limits).at(|| name.clone())? {
         Some(Found::Apt(place)) => apt::read(place, path, &name, options),
         Some(Found::Apk) => apk::read(path, &name, options),
+        Some(Found::RpmRepository) => repodata::read(path, &name, options),
+        Some(Found::Rpms) => rpms::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Debs) => packages::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Changelogs) => changelogs::read(path, &name, options).map(|input| vec![input]),
         None => Err(nothing(path)),
@@ -151,7 +157,8 @@ fn nothing(path: &Path) -> Error {
         false => Error::config("no channel source of any known kind"),
     };
     error.hint(
-        "name an apt repository, a Packages file, an APKINDEX, a folder of .deb files or a folder of changelogs",
+        "name an apt repository, a Packages file, an APKINDEX, a repository of rpm packages (with its repodata), a \
+         folder of .deb or .rpm files, or a folder of changelogs",
     )
 }
 
@@ -166,7 +173,9 @@ pub fn is_channel(path: &Path) -> bool {
 enum Found {
     Apk,
     Apt(apt::Place),
+    RpmRepository,
     Debs,
+    Rpms,
     Changelogs,
 }
 
@@ -193,7 +202,9 @@ fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     }
     let below = files::best_in(path, limits, &|name| match name {
         name if apk::is_named_index(name) => Some(Found::Apk),
+        name if name == repodata::REPOMD => Some(Found::RpmRepository),
         name if packages::is_named_deb(name) => Some(Found::Debs),
+        name if rpms::is_named_rpm(name) => Some(Found::Rpms),
         name if changelogs::is_named_changelog(name) => Some(Found::Changelogs),
         _ => None,
     })?;
@@ -211,6 +222,9 @@ fn kind_of_file(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     }
     if apk::is_named_index(name) {
         return Ok(Some(Found::Apk));
+    }
+    if name == repodata::REPOMD {
+        return Ok(Some(Found::RpmRepository));
     }
     let is_named = apt::is_packages_name(name) || apt::is_list_of_host(name);
     let is_packages = match files::first_bytes(path, limits) {

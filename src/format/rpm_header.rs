@@ -30,6 +30,7 @@ use crate::limits::Limits;
 pub use changelog::{Change, is_release, release_entries, stated_version};
 pub use files::{DigestAlgorithm, OwnedFile};
 pub use package::{RpmPackage, source_of_file_name};
+pub use region::check_whole;
 
 /// What a message calls the format.
 const FORMAT: &str = "rpm header";

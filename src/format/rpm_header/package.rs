@@ -40,12 +40,12 @@ impl RpmPackage {
         self.name == "gpg-pubkey"
     }
 
-    /// `[epoch:]version-release`.
+    /// `[epoch:]version-release`; an epoch of 0 is none.
     #[must_use]
     pub fn evr(&self) -> String {
         match self.epoch {
-            Some(epoch) => format!("{epoch}:{}-{}", self.version, self.release),
-            None => format!("{}-{}", self.version, self.release),
+            Some(epoch) if epoch > 0 => format!("{epoch}:{}-{}", self.version, self.release),
+            _ => format!("{}-{}", self.version, self.release),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The region of a header that came in the package, and its digest.
 
-use super::{ENTRY_BYTES, Entry, Kind, MAGIC, malformed, tags};
+use super::{ENTRY_BYTES, Entry, Header, Kind, MAGIC, malformed, tags};
 use crate::bytes::{array_at, be_u32, sum_holds};
 use crate::error::{Result, quoted};
 
@@ -53,6 +53,25 @@ pub(super) fn check(index: &[u8], entries: &[Entry], data: &[u8]) -> Result<()> 
     }
     let allowed = format!("{}: the record is damaged, or was changed after it was made", quoted(stated));
     Err(malformed("digest", 0, format!("{name} {found} of {region_bytes} bytes"), allowed))
+}
+
+/// Holds a header, without magic, against the digest that the signature header of an `.rpm` file states.
+///
+/// # Errors
+/// `Malformed` if it has another.
+pub fn check_whole(header: &[u8], signature: &Header<'_>) -> Result<()> {
+    let (stated, name, found) = if let Some(stated) = signature.text(tags::SHA256_HEADER)? {
+        (stated, "SHA-256", hex_digest::<sha2::Sha256>(&[&MAGIC, header]))
+    } else if let Some(stated) = signature.text(tags::SHA1_HEADER)? {
+        (stated, "SHA-1", hex_digest::<sha1::Sha1>(&[&MAGIC, header]))
+    } else {
+        return Ok(());
+    };
+    match sum_holds(stated, found.as_bytes()) {
+        true => Ok(()),
+        false => Err(malformed("digest", 0, format!("{name} {found}"), quoted(stated))
+            .hint("the file was damaged or changed; fetch it again")),
+    }
 }
 
 fn hex_digest<D: sha2::Digest>(parts: &[&[u8]]) -> String {
