@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::extents::ExtentContent;
 use super::{BlockCache, DirEntry, FileTree, FsIdentity, Need, NodeId, NodeKind, NodeMeta};
 use crate::bytes::ReadAt;
-use crate::error::{Error, Result, ResultExt as _};
+use crate::error::{Error, Result, ResultExt as _, quoted};
 use crate::limits::Limits;
 
 mod directory;
@@ -179,14 +179,19 @@ impl FileTree for Ext {
 
     fn lookup(&self, directory: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
         let inode = self.directory(directory)?;
-        let mut found = None;
+        let (mut found, mut is_twice) = (None, false);
+        // To its end: of a name that is there twice it is not known which one a system opens.
         let read = self.core.names(&inode, &mut |entry| {
             if entry.name == name {
-                found = Some(entry.node);
-                return Ok(ControlFlow::Break(()));
+                is_twice |= found.replace(entry.node).is_some();
             }
             Ok(ControlFlow::Continue(()))
         });
+        if is_twice {
+            let told = format!("{} twice", quoted(name));
+            return Err(Error::malformed("ext directory", "names", None, told, "each name once")
+                .at(format!("inode {}", directory.number)));
+        }
         match found {
             Some(_) => Ok(found),
             None => read.map(|()| None),
