@@ -43,7 +43,7 @@ mod squashfs;
 mod stacked;
 mod xfs;
 
-pub use btrfs::Btrfs;
+pub use btrfs::{Btrfs, BtrfsDevice};
 pub use cache::{BlockCache, CachedReader};
 pub use erofs::Erofs;
 pub use exfat::Exfat;

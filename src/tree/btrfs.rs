@@ -1,4 +1,4 @@
-//! btrfs: the default file system of SUSE and Fedora. Read only, by inode, from one device.
+//! btrfs: the default file system of SUSE and Fedora. Read only, by inode, from one device or several.
 //!
 //! Specification: the kernel's `include/uapi/linux/btrfs_tree.h` and `fs/btrfs/tree-checker.c` of Linux 6.18, and
 //! *On-disk format* of the btrfs documentation 6.17.
@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | superblock and its copies, features | `btrfs/superblock.rs` |
 //! | checksums | `btrfs/checksum.rs` |
-//! | chunks: logical addresses on the device | `btrfs/chunks.rs` |
+//! | chunks: logical addresses on the devices | `btrfs/chunks.rs` |
+//! | devices, one behind the other | `btrfs/devices.rs` |
 //! | blocks of trees | `btrfs/node.rs`, `btrfs/metadata.rs` |
 //! | finding items | `btrfs/search.rs` |
 //! | root tree, subvolumes and their names | `btrfs/roots.rs`, `btrfs/subvolume.rs` |
@@ -23,7 +24,7 @@
 //! addresses, as `btrfs inspect-internal` takes them, but in the superblock. A log is replayed in memory, as mounting
 //! does it on disk; one that cannot be is a doubt of the whole file system.
 //!
-//! Not read: other devices of the same file system (what is on these only is an error), raid5 and raid6, zoned
+//! Not read: devices that are not there (what is on these only is an error), raid5 and raid6, zoned
 //! devices, extent tree v2, RAID stripe tree, extended attributes, quotas.
 
 use std::collections::{BTreeMap, HashMap};
@@ -31,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::fields::uuid;
 use super::{
-    CachedReader, DirEntry, FileTree, FsIdentity, FsKind, Need, NodeId, NodeKind, NodeMeta,
+    BlockCache, CachedReader, DirEntry, FileTree, FsIdentity, FsKind, Need, NodeId, NodeKind, NodeMeta,
     Subvolume as Chosen, SubvolumeInfo,
 };
 use crate::bytes::{ReadAt, size_of_len};
@@ -43,6 +44,7 @@ mod checksum;
 mod chunks;
 mod compression;
 mod content;
+mod devices;
 mod directory;
 mod inode;
 mod log;
@@ -53,7 +55,10 @@ mod search;
 mod subvolume;
 mod superblock;
 
+pub use devices::BtrfsDevice;
+
 use content::{Content, Data};
+use devices::KnownDevices;
 use inode::Inode;
 use log::{Changes, Log};
 use metadata::Metadata;
@@ -63,12 +68,13 @@ use node::{
 use roots::Roots;
 use search::Tree;
 use subvolume::Subvolume;
+use superblock::Superblock;
 
 /// Marks the space of directories that are empty because their subvolume is not there: in a snapshot, where
 /// another subvolume was. The number is that of the other.
 const LEFT_EMPTY: u64 = 1 << 63;
 
-/// A btrfs on one device.
+/// A btrfs on one device or several.
 pub struct Btrfs {
     data: Arc<Data>,
     roots: Roots,
@@ -95,17 +101,34 @@ impl Btrfs {
     /// `Malformed` with the field; `Unsupported` for features that are not read; `Io`.
     pub fn open(reader: CachedReader, limits: Arc<Limits>) -> Result<Self> {
         let (superblock, damage) = superblock::read(&reader)?;
-        if superblock.device_bytes > reader.size_bytes() {
-            return Err(Error::malformed(
-                "btrfs superblock",
-                "dev_item.total_bytes",
-                superblock.offset.saturating_add(209),
-                format!("{} bytes of device", superblock.device_bytes),
-                format!("the volume's {}", reader.size_bytes()),
-            )
-            .hint("the disk image is cut off, or the volume has parts elsewhere"));
-        }
-        let mut doubts: Vec<Error> = damage.into_iter().map(|error| error.at("first superblock")).collect();
+        devices::check_size(&superblock, reader.size_bytes())?;
+        let devices = devices::alone(&superblock, reader.size_bytes());
+        Btrfs::on(reader, (superblock, damage), &devices, Vec::new(), limits)
+    }
+
+    /// Opens the file system of several devices, as many as there are of it; the order does not matter.
+    ///
+    /// # Errors
+    /// Those of [`Btrfs::open`], and `Malformed` if the devices are of several file systems, or one is there twice.
+    pub fn open_all(
+        devices: &[Arc<dyn ReadAt>],
+        cache: &Arc<BlockCache>,
+        limits: Arc<Limits>,
+    ) -> Result<Self> {
+        let (joined, known, doubts) = devices::Joined::new(devices)?;
+        let reader = cache.reader(Arc::new(joined));
+        let read = superblock::read(&reader)?;
+        Btrfs::on(reader, read, &known, doubts, limits)
+    }
+
+    fn on(
+        reader: CachedReader,
+        (superblock, damage): (Superblock, Option<Error>),
+        devices: &KnownDevices,
+        mut doubts: Vec<Error>,
+        limits: Arc<Limits>,
+    ) -> Result<Self> {
+        doubts.extend(damage.into_iter().map(|error| error.at("first superblock")));
         if superblock.is_dump {
             doubts.push(Error::unsupported("a dump of a btrfs, made without the content of its files"));
         }
@@ -116,7 +139,7 @@ impl Btrfs {
             size_bytes: superblock.device_bytes,
             block_bytes: superblock.sector_bytes,
         };
-        let metadata = Arc::new(Metadata::open(reader, superblock, &limits)?);
+        let metadata = Arc::new(Metadata::open(reader, superblock, devices, &limits)?);
         let roots = Roots::new(&metadata);
         let checksums = roots.find(&metadata, CHECKSUM_TREE).map(|root| root.tree);
         let checksums = checksums.map_err(|error| error.at("checksum tree"));

@@ -237,6 +237,34 @@ fn what_is_on_another_device_only_is_an_error() {
     }
 }
 
+/// With both devices all is read, in whichever order they come; one alone, and one twice, are told.
+#[test]
+fn several_devices_are_read_as_one() {
+    let limits = Arc::new(Limits::default());
+    let [first, second] = ["raid0", "raid0.2"].map(|name| -> Arc<dyn ReadAt> { Arc::new(disk(name)) });
+    let open = |devices: &[&Arc<dyn ReadAt>]| {
+        let devices: Vec<_> = devices.iter().map(|device| Arc::clone(device)).collect();
+        Btrfs::open_all(&devices, &BlockCache::new(&limits), Arc::clone(&limits))
+    };
+    for devices in [[&first, &second], [&second, &first]] {
+        let tree = open(&devices).unwrap();
+        assert_whole(&tree, tree.root(), &truth("raid0"), "both devices");
+        assert_eq!(doubts(&tree), [""; 0]);
+    }
+    let twice = open(&[&first, &first]).err().unwrap().to_string();
+    assert!(twice.contains("device 1 twice"), "{twice}");
+    let other: Arc<dyn ReadAt> = Arc::new(disk("subvolumes"));
+    assert!(open(&[&first, &other]).is_err());
+
+    // A device that was absent while another was written.
+    let mut stale = disk("raid0.2");
+    stale.change_superblock(SUPERBLOCKS[0], 72, &1_u64.to_le_bytes());
+    stale.change_superblock(SUPERBLOCKS[1], 72, &1_u64.to_le_bytes());
+    let stale: Arc<dyn ReadAt> = Arc::new(stale);
+    let tree = open(&[&stale, &first]).unwrap();
+    assert!(doubts(&tree)[0].contains("it was absent for a while"), "{:?}", doubts(&tree));
+}
+
 /// The pages that are read when all is.
 fn pages_read(disk: &Sparse) -> Vec<u64> {
     let tree = disk.clone().open().unwrap();

@@ -17,6 +17,7 @@
 
 use std::collections::BTreeMap;
 
+use super::devices::KnownDevices;
 use super::node::{CHUNK_ITEM, FIRST_FREE, Key};
 use super::superblock::Superblock;
 use crate::error::{Error, Result};
@@ -64,10 +65,10 @@ struct Stripe {
     offset: u64,
 }
 
-/// A run of logical addresses: where its copies are on this device.
+/// A run of logical addresses: where its copies are on the devices that are there.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
-    /// Offsets on the device; never empty.
+    /// Offsets on what the file system is read from; never empty.
     pub(super) copies: Vec<u64>,
     /// How far it goes from the address that was asked for.
     pub(super) size_bytes: u64,
@@ -77,7 +78,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Chunks {
     chunks: BTreeMap<u64, Chunk>,
-    device: u64,
+    devices: KnownDevices,
     device_count: u64,
 }
 
@@ -86,10 +87,10 @@ impl Chunks {
     ///
     /// # Errors
     /// `Malformed` with the field.
-    pub(super) fn of_superblock(superblock: &Superblock) -> Result<Self> {
+    pub(super) fn of_superblock(superblock: &Superblock, devices: &KnownDevices) -> Result<Self> {
         let mut chunks = Chunks {
             chunks: BTreeMap::new(),
-            device: superblock.device,
+            devices: devices.clone(),
             device_count: superblock.device_count,
         };
         let bytes = &superblock.system_chunks[..];
@@ -115,7 +116,7 @@ impl Chunks {
         if key.kind != CHUNK_ITEM || key.object != FIRST_FREE {
             return Err(item.wrong("key", 0, key.to_string(), format!("({FIRST_FREE} {CHUNK_ITEM} …)")));
         }
-        let chunk = decode(superblock, item)?;
+        let chunk = decode(superblock, &self.devices, item)?;
         let end = key.offset.checked_add(chunk.size_bytes);
         let sector = u64::from(superblock.sector_bytes);
         let Some(end) = end.filter(|_| key.offset.is_multiple_of(sector)) else {
@@ -142,7 +143,7 @@ impl Chunks {
         limits.btrfs_chunks.check(crate::bytes::size_of_len(self.chunks.len())).map(drop)
     }
 
-    /// Where an address is on this device.
+    /// Where an address is on the devices that are there.
     ///
     /// # Errors
     /// `Malformed` if it is in no chunk, `Unsupported` if it is on other devices only or in a parity profile.
@@ -168,26 +169,37 @@ impl Chunks {
             }
             Profile::Parity(name) => return Err(Error::unsupported(format!("the btrfs profile {name}"))),
         };
-        let here = stripes.iter().filter(|stripe| stripe.device == self.device);
-        let copies: Vec<u64> = here.map(|stripe| stripe.offset.saturating_add(within)).collect();
-        match copies.is_empty() {
-            false => Ok(Run { copies, size_bytes }),
-            true => Err(self.elsewhere(stripes)),
+        let here = stripes.iter().filter_map(|stripe| {
+            let device = self.devices.get(&stripe.device)?;
+            let offset = stripe.offset.saturating_add(within);
+            // What passes the end of its device would be another's.
+            let at = if offset < device.size_bytes { device.base.checked_add(offset) } else { None };
+            Some((at.unwrap_or(u64::MAX), device.size_bytes.saturating_sub(offset)))
+        });
+        let copies: Vec<(u64, u64)> = here.collect();
+        match copies.iter().map(|(_, left)| *left).min() {
+            Some(left) => {
+                let size_bytes = size_bytes.min(left.max(1));
+                Ok(Run { copies: copies.into_iter().map(|(at, _)| at).collect(), size_bytes })
+            }
+            None => Err(self.elsewhere(stripes)),
         }
     }
 
     fn elsewhere(&self, stripes: &[Stripe]) -> Error {
         let devices: Vec<String> = stripes.iter().map(|stripe| stripe.device.to_string()).collect();
+        let here: Vec<String> = self.devices.keys().map(u64::to_string).collect();
+        let are = if here.len() == 1 { "this is device" } else { "there are devices" };
         Error::unsupported(format!(
-            "a btrfs over {} devices: this is device {}, what is looked for is on device {}",
+            "a btrfs over {} devices: {are} {}, what is looked for is on device {}",
             self.device_count,
-            self.device,
+            here.join(" and "),
             devices.join(" and "),
         ))
     }
 }
 
-fn decode(superblock: &Superblock, item: &Fields<'_>) -> Result<Chunk> {
+fn decode(superblock: &Superblock, devices: &KnownDevices, item: &Fields<'_>) -> Result<Chunk> {
     let (size_bytes, stripe_bytes, kind) = (item.le64(0)?, item.le64(16)?, item.le64(24)?);
     let (count, sub) = (item.le16(44)?, item.le16(46)?);
     if size_bytes == 0 || !size_bytes.is_multiple_of(superblock.sector_bytes.into()) {
@@ -221,7 +233,7 @@ fn decode(superblock: &Superblock, item: &Fields<'_>) -> Result<Chunk> {
         let at = CHUNK_BYTES.saturating_add(index.saturating_mul(MAP_BYTES));
         let stripe = Stripe { device: item.le64(at)?, offset: item.le64(at.saturating_add(8))? };
         let uuid = item.slice(at.saturating_add(16), 16)?;
-        if stripe.device == superblock.device && uuid != superblock.device_uuid {
+        if devices.get(&stripe.device).is_some_and(|device| uuid != device.uuid) {
             return Err(item.wrong("stripe", at, "another device's UUID", "that of the superblock"));
         }
         stripes.push(stripe);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chunks::Chunks;
+use super::devices::KnownDevices;
 use super::node::{CHUNK_ITEM, FIRST_FREE, Key, Node, Pointer};
 use super::search::Tree;
 use super::superblock::Superblock;
@@ -30,11 +31,16 @@ impl Metadata {
     ///
     /// # Errors
     /// Any damage to it: without a chunk nothing in it can be found.
-    pub(super) fn open(reader: CachedReader, superblock: Superblock, limits: &Limits) -> Result<Self> {
-        let chunks = Chunks::of_superblock(&superblock)?;
+    pub(super) fn open(
+        reader: CachedReader,
+        superblock: Superblock,
+        devices: &KnownDevices,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let chunks = Chunks::of_superblock(&superblock, devices)?;
         let nodes = Nodes::new(limits.btrfs_node_bytes.as_len(), len(superblock.node_bytes));
         let mut this = Metadata { reader, superblock, chunks, nodes };
-        let mut all = Chunks::of_superblock(&this.superblock)?;
+        let mut all = Chunks::of_superblock(&this.superblock, devices)?;
         let keys = Key::new(FIRST_FREE, CHUNK_ITEM, 0)..=Key::new(FIRST_FREE, CHUNK_ITEM, u64::MAX);
         let tree = Tree::new(this.superblock.chunk_root);
         tree.scan(&this, keys, "btrfs chunk", &mut |key, item| {
