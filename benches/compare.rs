@@ -50,6 +50,7 @@ fn fixture(image: &Path) -> karat::Result<karat::Inventory> {
             platform: "linux/amd64".parse()?,
             all_platforms: false,
             disk_folders: Default::default(),
+            check_digests: false,
             spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
             registry: Arc::default(),
         },

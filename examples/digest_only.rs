@@ -66,6 +66,7 @@ fn stream(reference: &str, threads: usize) -> Result<()> {
         platform: "linux/amd64".parse()?,
         all_platforms: false,
         disk_folders: Default::default(),
+        check_digests: false,
         spool: karat::codec::SpoolPool::new(std::env::temp_dir(), &limits),
         registry: Arc::default(),
     };

@@ -23,6 +23,7 @@ pub mod ndb;
 pub mod nevra;
 pub mod os_release;
 pub mod ovf;
+pub mod ovf_manifest;
 pub mod pacman;
 pub mod repomd;
 pub mod rpm_file;

@@ -61,6 +61,8 @@ pub struct Options {
     pub all_platforms: bool,
     /// Folders from which parents and extents of disk images are opened that are not beside them.
     pub disk_folders: Arc<[PathBuf]>,
+    /// Whether the files of an appliance are checked against the digests of its manifest, which reads them whole.
+    pub check_digests: bool,
     /// Where archives go that are compressed as a whole, while they are read.
     pub spool: Arc<SpoolPool>,
     /// How registries are spoken with.
@@ -95,6 +97,8 @@ pub struct NamedDisk {
     pub name: String,
     /// The disk, or why it cannot be read.
     pub disk: Result<disk::Disk>,
+    /// What a reader should know of its file, for people.
+    pub notes: Vec<String>,
 }
 
 /// The layers of a container image.

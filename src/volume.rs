@@ -7,7 +7,7 @@
 //! | read | known and not read |
 //! |---|---|
 //! | MBR with logical partitions and GPT, with sectors of 512 or 4096 bytes, GPT also by its backup; no table at all | |
-//! | LVM2: linear and striped, over several physical volumes of the disk | thin, cache, RAID, mirror, snapshot |
+//! | LVM2: linear and striped, over several physical volumes of the disks of a machine | thin, cache, RAID, mirror, snapshot |
 //! | Linux software RAID: members of a raid1 | other levels |
 //! | | LUKS, BitLocker, bcache, VMFS, what looks like noise |
 #![cfg_attr(
@@ -58,7 +58,7 @@ pub struct Layout {
     pub disk_id: Option<String>,
     /// Partitions in the order of their numbers, then what is found inside of them.
     pub volumes: Vec<Volume>,
-    /// Ranges in no partition, in ascending order.
+    /// Ranges in no partition, in ascending order, then those of physical volumes that are in no logical one.
     pub rest: Vec<Rest>,
     /// What a reader should know, for people.
     pub notes: Vec<String>,
@@ -84,6 +84,8 @@ pub struct Volume {
     pub part_uuid: Option<String>,
     /// Volume group and name of a logical volume.
     pub logical: Option<(String, String)>,
+    /// Whether it lies on several disks of the image.
+    pub spans_disks: bool,
     /// What lies on it.
     pub probed: Probed,
     /// What is to be done with it.
@@ -105,11 +107,15 @@ pub enum Role {
     Unreadable(String),
 }
 
-/// A range of the disk that is in no partition.
+/// A range of the disk that is in no partition, or of a volume that is in none of those that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rest {
-    /// In bytes.
+    /// In bytes, of the disk or of the volume `within`.
     pub range: Range<u64>,
+    /// The place of the volume whose bytes these are; `None` for the disk.
+    pub within: Option<String>,
+    /// Where the range begins on the disk, if it is one of it.
+    pub offset_bytes: Option<u64>,
     /// What is there.
     pub state: RestState,
 }
@@ -137,15 +143,61 @@ const BOOT_CODE_END: u64 = 1 << 20;
 /// # Errors
 /// `Malformed` if the disk says that it has a partition table of which no copy is whole, `Limit`, and `Io`.
 pub fn volumes(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Layout> {
-    let mut layout = Layout {
-        table: Table::None,
-        sector_bytes: 512,
-        disk_id: None,
-        volumes: Vec::new(),
-        rest: Vec::new(),
-        notes: Vec::new(),
-        problems: Vec::new(),
+    volumes_of_all(std::slice::from_ref(disk), limits).pop().unwrap_or_else(|| Ok(Layout::new()))
+}
+
+/// Finds all volumes of the disks of one machine: a layout a disk, in their order. Volume groups that lie on several
+/// are put together, and told with the first of these disks.
+///
+/// Each has its own `Err`, as [`volumes`] has it.
+#[must_use]
+pub fn volumes_of_all(disks: &[Arc<dyn ReadAt>], limits: &Limits) -> Vec<Result<Layout>> {
+    let mut arrays = BTreeSet::new();
+    let mut physical = Vec::new();
+    let mut layouts: Vec<Result<Layout>> = Vec::new();
+    for (number, disk) in disks.iter().enumerate() {
+        let layout = partitions(disk, limits).and_then(|(mut layout, tables)| {
+            layout.open_arrays(&mut arrays, limits)?;
+            let mut found = layout.physical_volumes(number, limits)?;
+            layout.check_overlaps();
+            layout.account(&**disk, tables, limits)?;
+            physical.append(&mut found);
+            Ok(layout)
+        });
+        layouts.push(layout);
+    }
+    let lvm::Groups { logical, errors } = lvm::logical_volumes(&physical, limits);
+    let mut tell = |number: usize, step: &mut dyn FnMut(&mut Layout) -> Result<()>| {
+        let Some(layout) = layouts.get_mut(number) else { return };
+        if let Ok(known) = layout
+            && let Err(error) = step(known)
+        {
+            *layout = Err(error);
+        }
     };
+    for (number, error) in errors {
+        let mut error = Some(error);
+        tell(number, &mut |layout| {
+            layout.problems.extend(error.take());
+            Ok(())
+        });
+    }
+    for (number, logical) in logical {
+        let mut logical = Some(logical);
+        tell(number, &mut |layout| match logical.take() {
+            Some(logical) => layout.add_logical(logical, limits),
+            None => Ok(()),
+        });
+    }
+    for volume in &physical {
+        tell(volume.disk, &mut |layout| layout.account_physical(volume, &physical, limits));
+    }
+    layouts
+}
+
+/// The partitions of a disk, and where their tables are.
+fn partitions(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<(Layout, Vec<Range<u64>>)> {
+    let mut layout = Layout::new();
     let whole = probe(&**disk)?;
     let record = mbr::read(&**disk, limits)?;
     let is_protected = record.as_ref().is_some_and(|record| record.partitions.iter().any(is_protective));
@@ -165,19 +217,25 @@ pub fn volumes(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Layout> {
         (false, _) => None,
     };
     let mut tables = Vec::new();
+    let hybrid = record.clone();
     match (table, record) {
         (Some(table), record) => layout.take_gpt(disk, table, record.is_some(), &mut tables, limits)?,
         (None, Some(record)) if !is_one_volume => layout.take_mbr(disk, record, &mut tables, limits)?,
         _ => {
-            let range = 0..disk.size_bytes();
-            let volume = Volume::new("disk", vec![range], "whole disk", Some(Arc::clone(disk)), limits)?;
+            let end = match whole.kind {
+                FsKind::Iso9660 => probe::disc_end(&**disk)?.unwrap_or(disk.size_bytes()),
+                _ => disk.size_bytes(),
+            };
+            let range = 0..end.min(disk.size_bytes());
+            let volume =
+                Volume::new("disk", vec![range.clone()], "whole disk", Some(Arc::clone(disk)), limits)?;
             layout.volumes.push(volume);
+            if whole.kind == FsKind::Iso9660 {
+                layout.take_hybrid(disk, hybrid, range.end, &mut tables, limits)?;
+            }
         }
     }
-    layout.settle(limits)?;
-    layout.check_overlaps();
-    layout.account(&**disk, tables, limits)?;
-    Ok(layout)
+    Ok((layout, tables))
 }
 
 fn is_protective(partition: &mbr::Partition) -> bool {
@@ -211,6 +269,7 @@ impl Volume {
             kind: kind.into(),
             part_uuid: None,
             logical: None,
+            spans_disks: false,
             probed,
             role,
             data,
@@ -243,6 +302,19 @@ fn role(kind: FsKind, data: &dyn ReadAt, limits: &Limits) -> Result<Role> {
         },
         _ => Ok(Role::Candidate),
     }
+}
+
+/// What lies behind the end of a file system in its volume: what is there, and what begins right behind the end.
+///
+/// # Errors
+/// Those of reading.
+pub fn behind(volume: &Arc<dyn ReadAt>, range: Range<u64>, limits: &Limits) -> Result<(RestState, FsKind)> {
+    let state = look(&**volume, range.clone(), limits.blank_bytes)?;
+    let kind = match (state, part(volume, &range)) {
+        (RestState::NotBlank(_), Some(behind)) => probe(&*behind)?.kind,
+        _ => FsKind::Unknown,
+    };
+    Ok((state, kind))
 }
 
 /// Looks through a range for anything but zeros, as far as the ceiling.
@@ -291,6 +363,18 @@ fn part(disk: &Arc<dyn ReadAt>, range: &Range<u64>) -> Option<Arc<dyn ReadAt>> {
 }
 
 impl Layout {
+    fn new() -> Self {
+        Layout {
+            table: Table::None,
+            sector_bytes: 512,
+            disk_id: None,
+            volumes: Vec::new(),
+            rest: Vec::new(),
+            notes: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
     fn take_gpt(
         &mut self,
         disk: &Arc<dyn ReadAt>,
@@ -350,6 +434,52 @@ impl Layout {
         Ok(())
     }
 
+    /// The partitions that the system area of a disc names beside it, up to `end` or behind it. Those that cover
+    /// the disc itself, or lie in it and are none that a system's root may be on (boot images are its files), are the
+    /// disc's own bytes.
+    fn take_hybrid(
+        &mut self,
+        disk: &Arc<dyn ReadAt>,
+        record: Option<mbr::Table>,
+        end: u64,
+        tables: &mut Vec<Range<u64>>,
+        limits: &Limits,
+    ) -> Result<()> {
+        let mut found = Layout::new();
+        let mut own_tables = Vec::new();
+        match gpt::read(&**disk, false, limits) {
+            Ok(Some(table)) => found.take_gpt(disk, table, false, &mut own_tables, limits)?,
+            Ok(None) => {}
+            Err(error) => found.notes.push(format!("partitions beside the disc: {error}")),
+        }
+        if let (Table::None, Some(record)) = (found.table, record) {
+            found.take_mbr(disk, record, &mut own_tables, limits)?;
+        }
+        self.disk_id = self.disk_id.take().or(found.disk_id);
+        self.notes.extend(found.notes);
+        self.problems.extend(found.problems);
+        tables.extend(own_tables.into_iter().filter(|range| range.start >= end));
+        for volume in found.volumes {
+            let Some(range) = volume.ranges.first().cloned() else { continue };
+            let is_inside = range.start < end;
+            let is_read = matches!(
+                volume.probed.kind,
+                FsKind::Ext2
+                    | FsKind::Ext3
+                    | FsKind::Ext4
+                    | FsKind::Xfs
+                    | FsKind::Btrfs
+                    | FsKind::Squashfs
+                    | FsKind::Erofs
+            );
+            if range.start == 0 || volume.probed.kind == FsKind::Iso9660 || (is_inside && !is_read) {
+                continue;
+            }
+            self.volumes.push(volume);
+        }
+        Ok(())
+    }
+
     /// A partition; what its type alone says is settled here.
     fn volume(
         place: String,
@@ -372,10 +502,9 @@ impl Layout {
         Ok(volume)
     }
 
-    /// Opens arrays, then volume groups.
-    fn settle(&mut self, limits: &Limits) -> Result<()> {
+    /// Opens arrays; `seen` are those that another member of was found.
+    fn open_arrays(&mut self, seen: &mut BTreeSet<[u8; 16]>, limits: &Limits) -> Result<()> {
         let mut inner = Vec::new();
-        let mut seen = BTreeSet::new();
         for volume in &mut self.volumes {
             if volume.probed.kind != FsKind::MdRaid {
                 continue;
@@ -414,37 +543,57 @@ impl Layout {
             )?);
         }
         self.volumes.append(&mut inner);
-        self.open_groups(limits)
+        Ok(())
     }
 
-    fn open_groups(&mut self, limits: &Limits) -> Result<()> {
+    /// The physical volumes of LVM on this disk, which has this number.
+    fn physical_volumes(&mut self, disk: usize, limits: &Limits) -> Result<Vec<lvm::PhysicalVolume>> {
         let mut found = Vec::new();
         for volume in &mut self.volumes {
             let (FsKind::Lvm2, Some(data)) = (volume.probed.kind, &volume.data) else { continue };
             let start = volume.ranges.first().filter(|_| volume.ranges.len() == 1).map(|range| range.start);
-            match lvm::PhysicalVolume::read(Arc::clone(data), start, limits) {
+            match lvm::PhysicalVolume::read(Arc::clone(data), (disk, &volume.place), start, limits) {
                 Ok(physical) => found.push(physical),
                 Err(error) if matches!(error.kind(), crate::error::Kind::Io(_)) => return Err(error),
                 Err(error) => volume.role = Role::Unreadable(error.to_string()),
             }
         }
-        let (logical, errors) = lvm::logical_volumes(&found, limits);
-        self.problems.extend(errors);
-        for logical in logical {
-            let place = format!("logical volume {}/{}", logical.group, logical.name);
-            let (data, error) = match logical.data {
-                Ok(data) => (Some(data), None),
-                Err(error) => (None, Some(error)),
+        Ok(found)
+    }
+
+    fn add_logical(&mut self, logical: lvm::Logical, limits: &Limits) -> Result<()> {
+        let place = format!("logical volume {}/{}", logical.group, logical.name);
+        let (data, error) = match logical.data {
+            Ok(data) => (Some(data), None),
+            Err(error) => (None, Some(error)),
+        };
+        let kind = format!("LVM {}", logical.kind);
+        let mut volume = Volume::new(place, logical.ranges, kind, data, limits)?;
+        if let Some(error) = error {
+            volume.role = Role::Unreadable(error.to_string());
+        }
+        volume.size_bytes = logical.size_bytes;
+        volume.spans_disks = logical.spans_disks;
+        volume.part_uuid = Some(logical.uuid).filter(|uuid| !uuid.is_empty());
+        volume.logical = Some((logical.group, logical.name));
+        self.volumes.push(volume);
+        Ok(())
+    }
+
+    /// What of a physical volume is in no logical one.
+    fn account_physical(
+        &mut self,
+        volume: &lvm::PhysicalVolume,
+        all: &[lvm::PhysicalVolume],
+        limits: &Limits,
+    ) -> Result<()> {
+        for (range, is_tables) in lvm::unused(volume, all) {
+            let state = match is_tables {
+                true => RestState::Tables,
+                false => look(&*volume.data, range.clone(), limits.blank_bytes)?,
             };
-            let mut volume =
-                Volume::new(place, logical.ranges, format!("LVM {}", logical.kind), data, limits)?;
-            if let Some(error) = error {
-                volume.role = Role::Unreadable(error.to_string());
-            }
-            volume.size_bytes = logical.size_bytes;
-            volume.part_uuid = Some(logical.uuid).filter(|uuid| !uuid.is_empty());
-            volume.logical = Some((logical.group, logical.name));
-            self.volumes.push(volume);
+            let offset_bytes = volume.start.map(|start| start.saturating_add(range.start));
+            self.rest.push(Rest { range, within: Some(volume.place.clone()), offset_bytes, state });
         }
         Ok(())
     }
@@ -490,14 +639,19 @@ impl Layout {
                 if matches!(state, RestState::NotBlank(_)) && start <= boot_end {
                     state = RestState::BootCode;
                 }
-                self.rest.push(Rest { range: at..start, state });
+                self.rest.push(Rest { range: at..start, within: None, offset_bytes: Some(at), state });
             }
             if is_table && at.max(start) < end {
                 match self.rest.last_mut() {
                     Some(last) if last.state == RestState::Tables && last.range.end == at.max(start) => {
                         last.range.end = end;
                     }
-                    _ => self.rest.push(Rest { range: at.max(start)..end, state: RestState::Tables }),
+                    _ => self.rest.push(Rest {
+                        range: at.max(start)..end,
+                        within: None,
+                        offset_bytes: Some(at.max(start)),
+                        state: RestState::Tables,
+                    }),
                 }
             }
             at = at.max(end);

@@ -312,6 +312,7 @@ fn options(limits: &Arc<Limits>) -> Result<source::Options, String> {
         platform: "linux/amd64".parse().map_err(|error: karat::error::Error| error.to_string())?,
         all_platforms: false,
         disk_folders: Default::default(),
+        check_digests: false,
         spool: SpoolPool::new(std::env::temp_dir(), limits),
         registry: Arc::default(),
     })

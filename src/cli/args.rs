@@ -132,6 +132,11 @@ pub(super) struct ReadArgs {
     #[arg(long = "disk-folder", value_name = "DIR")]
     pub(super) disk_folders: Vec<PathBuf>,
 
+    /// Check the disks of an appliance against the digests of its manifest: they are read whole for it. Without
+    /// it only the descriptor is checked, and the report says so
+    #[arg(long = "digest")]
+    pub(super) check_digests: bool,
+
     /// Read at most so many layers at once [default: the number of processors]
     #[arg(long, env = "KARAT_THREADS", value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,

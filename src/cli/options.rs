@@ -112,6 +112,7 @@ pub(super) fn scan_options(
             platform,
             all_platforms: args.all_platforms,
             disk_folders: args.disk_folders.clone().into(),
+            check_digests: args.check_digests,
             spool: spool.clone(),
             registry: Arc::new(super::registry::options(&args.registry)),
         },

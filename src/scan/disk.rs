@@ -1,6 +1,8 @@
 //! A VM image: disks become volumes, volumes become trees, trees become the roots of systems, and every byte
 //! is accounted for.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::bytes::ReadAt;
@@ -10,8 +12,9 @@ use crate::limits::Limits;
 use crate::model::{Coverage, Gap, ImagePath, Inventory, StratumId, System};
 use crate::root::{self, Found, Nested, SystemRoot};
 use crate::source::NamedDisk;
-use crate::tree::{self, BlockCache, FileTree, Stacked, TreeStratum};
-use crate::volume::{self, Layout, RestState, Role, Table};
+use crate::source::disk::Disk;
+use crate::tree::{self, BlockCache, Btrfs, BtrfsDevice, FileTree, Stacked, TreeStratum};
+use crate::volume::{self, FsKind, Layout, RestState, Role, Table};
 
 use super::run::Run;
 use super::{Needs, gather_root, nothing_looked_for, required};
@@ -33,8 +36,26 @@ struct About {
 pub(super) fn systems(inventory: &mut Inventory, disks: Vec<NamedDisk>, run: &Run<'_>) {
     let limits = &run.options.source.limits;
     let mut volumes = Volumes::default();
-    for disk in disks {
-        add_disk(inventory, &mut volumes, disk, limits);
+    let mut opened = Vec::new();
+    for NamedDisk { name, disk, notes } in disks {
+        match disk {
+            Ok(mut disk) => {
+                disk.notes.extend(notes);
+                opened.push((name, disk));
+            }
+            Err(error) => {
+                let place = Place(&name);
+                inventory.gaps.push(place.gap("image", &error));
+                inventory.coverage.push(Coverage::of_place(place.of("image"), "disk image", "disk", false));
+            }
+        }
+    }
+    // What lies on several disks of a machine is put together.
+    let data: Vec<_> = opened.iter().map(|(_, disk)| Arc::clone(&disk.data)).collect();
+    let layouts = volume::volumes_of_all(&data, limits);
+    let mut joined = joined(&layouts);
+    for ((name, disk), layout) in opened.into_iter().zip(layouts) {
+        add_disk(inventory, &mut volumes, (&Place(&name), &mut joined), disk, layout, limits);
     }
     add_nested(&mut volumes, limits);
     let Found { systems: found, passed, gaps } = root::systems(&volumes.roots, limits);
@@ -77,6 +98,37 @@ pub(super) fn systems(inventory: &mut Inventory, disks: Vec<NamedDisk>, run: &Ru
     }
 }
 
+/// The devices of file systems that have several, by the UUID of the file system.
+type Joined = BTreeMap<[u8; 16], Devices>;
+
+#[derive(Default)]
+struct Devices {
+    numbers: BTreeSet<u64>,
+    data: Vec<Arc<dyn ReadAt>>,
+    /// Whether the file system was opened with the first of them.
+    is_opened: bool,
+}
+
+/// The devices of each btrfs that has several, on all disks. Of a device that is there twice nobody knows which is
+/// meant: then each is looked at alone.
+fn joined(layouts: &[Result<Layout>]) -> Joined {
+    let mut joined = Joined::new();
+    let mut twice = BTreeSet::new();
+    for volume in layouts.iter().flatten().flat_map(|layout| &layout.volumes) {
+        let (FsKind::Btrfs, Some(data)) = (volume.probed.kind, &volume.data) else { continue };
+        let Ok(device) = BtrfsDevice::read(&**data) else { continue };
+        if device.count > 1 {
+            let devices = joined.entry(device.fsid).or_default();
+            devices.data.push(Arc::clone(data));
+            if !devices.numbers.insert(device.number) {
+                twice.insert(device.fsid);
+            }
+        }
+    }
+    joined.retain(|fsid, devices| devices.data.len() > 1 && !twice.contains(fsid));
+    joined
+}
+
 /// What one system holds; its gaps; the databases that were found.
 fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Coverage>) {
     let limits = &run.options.source.limits;
@@ -101,42 +153,51 @@ fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Cov
     (is_one.then_some(assembled.system), gaps, assembled.coverage)
 }
 
-/// Adds the volumes of a disk, and says what is in none of them.
-fn add_disk(inventory: &mut Inventory, volumes: &mut Volumes, named: NamedDisk, limits: &Arc<Limits>) {
-    let NamedDisk { name, disk } = named;
-    let place = |within: &str| match name.as_str() {
-        "" => within.to_owned(),
-        name => format!("{name}: {within}"),
-    };
-    let gap = |within: &str, error: &Error| {
+/// A disk of the image, by its name where there are several.
+struct Place<'a>(&'a str);
+
+impl Place<'_> {
+    /// A place on it.
+    fn of(&self, within: &str) -> String {
+        match self.0 {
+            "" => within.to_owned(),
+            name => format!("{name}: {within}"),
+        }
+    }
+
+    /// What could not be read there.
+    fn gap(&self, within: &str, error: &Error) -> Gap {
         let gap = required(error);
         let within =
             if gap.place == "image" { within.to_owned() } else { format!("{within}: {}", gap.place) };
-        Gap { place: place(&within), ..gap }
-    };
-    let disk = match disk {
-        Ok(disk) => disk,
-        Err(error) => {
-            inventory.gaps.push(gap("image", &error));
-            inventory.coverage.push(Coverage::of_place(place("image"), "disk image", "disk", false));
-            return;
-        }
-    };
+        Gap { place: self.of(&within), ..gap }
+    }
+}
+
+/// Adds the volumes of a disk, and says what is in none of them.
+fn add_disk(
+    inventory: &mut Inventory,
+    volumes: &mut Volumes,
+    (place, joined): (&Place<'_>, &mut Joined),
+    disk: Disk,
+    layout: Result<Layout>,
+    limits: &Arc<Limits>,
+) {
     let over: String = disk.parents.iter().map(|parent| format!(" over {parent}")).collect();
-    let mut row = Coverage::of_place(place("image"), &format!("{}{over}", disk.format), "disk", true);
+    let mut row = Coverage::of_place(place.of("image"), &format!("{}{over}", disk.format), "disk", true);
     row.size_bytes = Some(disk.data.size_bytes());
     let doubts = disk.doubts.into_iter();
-    inventory.gaps.extend(doubts.map(|reason| Gap { place: place("image"), reason, required: true }));
+    inventory.gaps.extend(doubts.map(|reason| Gap { place: place.of("image"), reason, required: true }));
     let mut notes = disk.notes;
-    match volume::volumes(&disk.data, limits) {
+    match layout {
         Ok(layout) => {
             notes.extend(layout.notes.iter().cloned());
-            inventory.gaps.extend(layout.problems.iter().map(|error| gap("partition table", error)));
-            rest(inventory, &layout, &place);
-            add_volumes(volumes, layout, &place, limits);
+            inventory.gaps.extend(layout.problems.iter().map(|error| place.gap("partition table", error)));
+            rest(inventory, &layout, place);
+            add_volumes(inventory, volumes, layout, (place, joined), limits);
         }
         Err(error) => {
-            inventory.gaps.push(gap("disk", &error));
+            inventory.gaps.push(place.gap("disk", &error));
             row.read = false;
         }
     }
@@ -144,11 +205,38 @@ fn add_disk(inventory: &mut Inventory, volumes: &mut Volumes, named: NamedDisk, 
     inventory.coverage.push(row);
 }
 
-fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> String, limits: &Arc<Limits>) {
+fn add_volumes(
+    inventory: &mut Inventory,
+    volumes: &mut Volumes,
+    layout: Layout,
+    (disk, joined): (&Place<'_>, &mut Joined),
+    limits: &Arc<Limits>,
+) {
     let cache = BlockCache::new(limits);
     let is_disk = layout.table == Table::None;
-    for (index, volume) in layout.volumes.into_iter().enumerate() {
-        let tree = match (&volume.role, volume.data) {
+    for (index, mut volume) in layout.volumes.into_iter().enumerate() {
+        let devices = match (volume.probed.kind, &volume.data) {
+            (FsKind::Btrfs, Some(data)) => {
+                BtrfsDevice::read(&**data).ok().and_then(|device| joined.get_mut(&device.fsid))
+            }
+            _ => None,
+        };
+        let place = match volume.spans_disks {
+            true => volume.place.clone(),
+            false => disk.of(&volume.place),
+        };
+        let data = volume.data.clone();
+        let tree: Result<Arc<dyn FileTree>> = match (&volume.role, volume.data) {
+            (Role::Candidate, Some(_)) if let Some(devices) = devices => {
+                if devices.is_opened {
+                    volume.role = Role::NoSoftware("device of a btrfs");
+                    Err(Error::config("it is a device of a btrfs, which was read with its first one"))
+                } else {
+                    devices.is_opened = true;
+                    let opened = Btrfs::open_all(&devices.data, &cache, Arc::clone(limits));
+                    opened.map(|tree| -> Arc<dyn FileTree> { Arc::new(tree) })
+                }
+            }
             (Role::Candidate | Role::NoSoftware(_), Some(data)) => {
                 tree::open(volume.probed.kind, data, &cache, limits)
             }
@@ -156,7 +244,6 @@ fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> St
             (Role::Container, _) => Err(Error::config("it holds other volumes")),
             (_, None) => Err(Error::config("it passes the end of the disk")),
         };
-        let place = place(&volume.place);
         let part_kind = volume.kind.clone();
         let mut row = Coverage::of_place(place.clone(), &volume.probed.kind.to_string(), "", true);
         row.size_bytes = Some(volume.size_bytes);
@@ -175,6 +262,15 @@ fn add_volumes(volumes: &mut Volumes, layout: Layout, place: &dyn Fn(&str) -> St
                 all
             });
         row.note = (!named.is_empty()).then(|| named.join(", "));
+        if let (Ok(tree), Some(data)) = (&tree, &data) {
+            let end = tree.identity().size_bytes;
+            // What is less than a block belongs to the last one.
+            if end.saturating_add(tree.identity().block_bytes.into()) <= volume.size_bytes {
+                let start =
+                    volume.ranges.first().filter(|_| volume.ranges.len() == 1).map(|range| range.start);
+                behind(inventory, data, end..volume.size_bytes, (&place, start), limits);
+            }
+        }
         volumes.about.push(About { coverage: row, role: volume.role.clone() });
         volumes.roots.push(root::Volume {
             place,
@@ -257,31 +353,80 @@ fn open_nested(
     (kind, size_bytes, tree)
 }
 
+/// Says what is behind the end of a file system in its volume, at a place and, if it is known, from a byte of the
+/// disk on.
+fn behind(
+    inventory: &mut Inventory,
+    volume: &Arc<dyn ReadAt>,
+    range: Range<u64>,
+    (place, start): (&str, Option<u64>),
+    limits: &Limits,
+) {
+    let at = format!("{place}: bytes {} to {}", range.start, range.end);
+    let told = volume::behind(volume, range.clone(), limits);
+    let (what, role, unread) = match told {
+        Ok((_, FsKind::Verity)) => ("dm-verity hashes", "hashes of another volume", None),
+        Ok((RestState::NotBlank(_), kind)) if kind != FsKind::Unknown => {
+            let why =
+                format!("behind the end of the file system, and it begins as {kind} does: not looked into");
+            ("unknown", BEHIND, Some(why))
+        }
+        Ok((state, _)) => state_of(state, "behind the end of the file system", BEHIND),
+        Err(error) => ("unknown", BEHIND, Some(error.to_string())),
+    };
+    let mut row = Coverage::of_place(at.clone(), what, role, unread.is_none());
+    row.offset_bytes = start.map(|start| start.saturating_add(range.start));
+    row.size_bytes = Some(range.end.saturating_sub(range.start));
+    inventory.coverage.push(row);
+    // No system mounts it.
+    inventory.gaps.extend(unread.map(|reason| Gap { place: at, reason, required: false }));
+}
+
+/// The role of what is behind a file system.
+const BEHIND: &str = "behind a file system";
+
+/// What a range is, what it is there for, and why it was not read. `place` says in a sentence where it is.
+fn state_of(
+    state: RestState,
+    place: &str,
+    role: &'static str,
+) -> (&'static str, &'static str, Option<String>) {
+    match state {
+        RestState::Tables => ("partition table", "partition table", None),
+        RestState::BootCode => ("boot code", "boot loader", None),
+        RestState::Blank => ("blank", role, None),
+        RestState::BlankAtFirst(looked) => {
+            let why = format!(
+                "{place}; only its first {looked} bytes were looked through, and are blank (limit `blank_bytes`)"
+            );
+            ("blank as far as looked", role, Some(why))
+        }
+        RestState::NotBlank(at) => {
+            let why = format!("{place}, and not blank: the first byte that is not zero is at {at}");
+            ("unknown", role, Some(why))
+        }
+    }
+}
+
 /// Says what is in no volume.
-fn rest(inventory: &mut Inventory, layout: &Layout, place: &dyn Fn(&str) -> String) {
+fn rest(inventory: &mut Inventory, layout: &Layout, disk: &Place<'_>) {
     for rest in &layout.rest {
         let len = rest.range.end.saturating_sub(rest.range.start);
-        let (what, role, unread) = match rest.state {
-            RestState::Tables => ("partition table", "partition table", None),
-            RestState::BootCode => ("boot code", "boot loader", None),
-            RestState::Blank => ("blank", "in no volume", None),
-            RestState::BlankAtFirst(looked) => {
-                let why = format!(
-                    "in no volume; only its first {looked} bytes were looked through, and are blank (limit `blank_bytes`)"
-                );
-                ("blank as far as looked", "in no volume", Some(why))
-            }
-            RestState::NotBlank(at) => {
-                let why = format!("in no volume, and not blank: the first byte that is not zero is at {at}");
-                ("unknown", "in no volume", Some(why))
-            }
+        let (what, role, unread) = match (&rest.within, rest.state) {
+            (None, state) => state_of(state, "in no volume", "in no volume"),
+            (Some(_), RestState::Tables) => ("LVM metadata", "describes other volumes", None),
+            (Some(_), state) => state_of(state, "in no logical volume", "in no logical volume"),
         };
         let at = format!("bytes {} to {}", rest.range.start, rest.range.end);
-        let mut row = Coverage::of_place(place(&at), what, role, unread.is_none());
-        (row.offset_bytes, row.size_bytes) = (Some(rest.range.start), Some(len));
+        let at = match &rest.within {
+            None => disk.of(&at),
+            Some(volume) => disk.of(&format!("{volume}: {at}")),
+        };
+        let mut row = Coverage::of_place(at.clone(), what, role, unread.is_none());
+        (row.offset_bytes, row.size_bytes) = (rest.offset_bytes, Some(len));
         inventory.coverage.push(row);
         // No system boots from there or mounts it.
-        inventory.gaps.extend(unread.map(|reason| Gap { place: place(&at), reason, required: false }));
+        inventory.gaps.extend(unread.map(|reason| Gap { place: at, reason, required: false }));
     }
 }
 

@@ -13,6 +13,10 @@ use crate::format::ovf;
 use crate::limits::Limits;
 use crate::model::{Gap, ImageKind, ImagePath};
 
+mod manifest;
+
+use manifest::Manifest;
+
 /// Ends of names that disks in a tar have.
 const DISK_NAMES: [&[u8]; 9] =
     [b".vmdk", b".vhd", b".vhdx", b".vdi", b".qcow2", b".raw", b".img", b".ovf", b".iso"];
@@ -45,15 +49,19 @@ pub(super) fn of_file(
     let siblings = Folder::new(folder, &options.disk_folders);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let limits = &options.limits;
+    let mut gaps = Vec::new();
     let content = match is_descriptor(head) {
-        true => appliance(&**file, limits, &|href| {
-            let referred = siblings.refer(href)?;
-            open_disk(href, referred.file, &siblings, limits)
-        }),
+        true => {
+            let files = ApplianceFiles {
+                raw: &|href| Ok(siblings.refer(href)?.file),
+                disk: &|href| open_disk(href, siblings.refer(href)?.file, &siblings, limits),
+            };
+            appliance(&name, &**file, &files, options, &mut gaps)
+        }
         false => open_disk(&name, Arc::clone(file), &siblings, limits)
-            .map(|disk| Content::Disks(vec![NamedDisk { name: String::new(), disk: Ok(disk) }])),
+            .map(|disk| Content::Disks(vec![NamedDisk::alone(disk)])),
     };
-    Image { info: info(reference, ImageKind::Disk), content, gaps: Vec::new() }
+    Image { info: info(reference, ImageKind::Disk), content, gaps }
 }
 
 /// The image of a disk that was compressed as a whole; `failure` is why not all of it was inflated.
@@ -68,7 +76,7 @@ pub(super) fn of_inflated(
         let hint = error.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         Gap { place: "disk".into(), reason: format!("cut off: {}{hint}", error.reason()), required: true }
     });
-    let content = disk.map(|disk| Content::Disks(vec![NamedDisk { name: String::new(), disk: Ok(disk) }]));
+    let content = disk.map(|disk| Content::Disks(vec![NamedDisk::alone(disk)]));
     Image { info: info(reference, ImageKind::Disk), content, gaps: gap.into_iter().collect() }
 }
 
@@ -79,11 +87,24 @@ pub(super) fn of_archive(
     members: &[ImagePath],
     options: &Options,
 ) -> Image {
-    let content = in_archive(files, members, options);
-    Image { info: info(reference, ImageKind::Disk), content, gaps: Vec::new() }
+    let mut gaps = Vec::new();
+    let content = in_archive(files, members, options, &mut gaps);
+    Image { info: info(reference, ImageKind::Disk), content, gaps }
 }
 
-fn in_archive(files: &ArchiveFiles, members: &[ImagePath], options: &Options) -> Result<Content> {
+impl NamedDisk {
+    /// The only disk of an image.
+    fn alone(disk: disk::Disk) -> Self {
+        NamedDisk { name: String::new(), disk: Ok(disk), notes: Vec::new() }
+    }
+}
+
+fn in_archive(
+    files: &ArchiveFiles,
+    members: &[ImagePath],
+    options: &Options,
+    gaps: &mut Vec<Gap>,
+) -> Result<Content> {
     let limits = &options.limits;
     let open = |path: &ImagePath| {
         let siblings = Members { files, folder: path.parent(), members };
@@ -92,11 +113,11 @@ fn in_archive(files: &ArchiveFiles, members: &[ImagePath], options: &Options) ->
     };
     if let Some(descriptor) = members.iter().find(|path| path.name().to_ascii_lowercase().ends_with(b".ovf"))
     {
-        let folder = descriptor.parent();
-        return appliance(&*files.open(descriptor)?, limits, &|href| {
-            let name = disk::plain_name(href)?;
-            open(&folder.join(name))
-        });
+        let path = |href: &str| Ok::<_, Error>(descriptor.parent().join(disk::plain_name(href)?));
+        let of_appliance =
+            ApplianceFiles { raw: &|href| files.open(&path(href)?), disk: &|href| open(&path(href)?) };
+        let name = String::from_utf8_lossy(descriptor.name()).into_owned();
+        return appliance(&name, &*files.open(descriptor)?, &of_appliance, options, gaps);
     }
     let mut told = Vec::new();
     for path in members {
@@ -119,26 +140,48 @@ fn in_archive(files: &ArchiveFiles, members: &[ImagePath], options: &Options) ->
     let named = |path: &ImagePath| NamedDisk {
         name: if is_one { String::new() } else { path.to_string().trim_start_matches('/').to_owned() },
         disk: open(path),
+        notes: Vec::new(),
     };
     Ok(Content::Disks(chosen.into_iter().map(named).collect()))
 }
 
-/// The disks of an appliance, which `open` opens by their names.
+/// How the files of an appliance are opened, by the names that its descriptor gives them.
+struct ApplianceFiles<'a> {
+    /// As they are.
+    raw: &'a dyn Fn(&str) -> Result<Arc<dyn ReadAt>>,
+    /// As disks.
+    disk: &'a dyn Fn(&str) -> Result<disk::Disk>,
+}
+
+/// The disks of an appliance whose descriptor has this name.
 fn appliance(
+    name: &str,
     descriptor: &dyn ReadAt,
-    limits: &Limits,
-    open: &dyn Fn(&str) -> Result<disk::Disk>,
+    files: &ApplianceFiles<'_>,
+    options: &Options,
+    gaps: &mut Vec<Gap>,
 ) -> Result<Content> {
+    let limits = &options.limits;
     let text = read_all(descriptor, limits.disk_descriptor_bytes)?;
+    let manifest = Manifest::read(name, files.raw, limits, gaps);
+    manifest.check_bytes(name, &text)?;
     let disks: Vec<_> = ovf::decode(&text, limits)?.into_iter().filter_map(|disk| disk.file).collect();
     if disks.is_empty() {
         let found = "no disk that a file holds";
         return Err(Error::malformed("OVF", "DiskSection", None, found, "at least one"));
     }
     let is_one = disks.len() == 1;
+    let hrefs: Vec<String> = disks.iter().map(|file| file.href.clone()).collect();
     let opened = |file: ovf::OvfFile| {
+        let mut notes = Vec::new();
         let disk = match (&file.compression, file.is_chunked) {
-            (None, false) => open(&file.href),
+            (None, false) => match manifest.check_file(&file.href, files.raw, options.check_digests) {
+                Ok(note) => {
+                    notes.extend(note);
+                    (files.disk)(&file.href)
+                }
+                Err(error) => Err(error),
+            },
             (_, true) => Err(Error::unsupported("a disk of an appliance that is cut into chunks")
                 .hint("export the appliance again without chunks")),
             (Some(how), _) => {
@@ -147,9 +190,19 @@ fn appliance(
             }
         };
         let disk = disk.map_err(|error| error.at(file.href.clone()));
-        NamedDisk { name: if is_one { String::new() } else { file.href }, disk }
+        NamedDisk { name: if is_one { String::new() } else { file.href }, disk, notes }
     };
-    Ok(Content::Disks(disks.into_iter().map(opened).collect()))
+    let disks: Vec<NamedDisk> = disks.into_iter().map(opened).collect();
+    if options.check_digests {
+        // Extents, and what else the manifest has.
+        let others = manifest.others(name, &hrefs);
+        for (name, error) in
+            others.filter_map(|name| Some((name, manifest.check_file(name, files.raw, true).err()?)))
+        {
+            gaps.push(Gap { place: name.to_owned(), reason: error.to_string(), required: true });
+        }
+    }
+    Ok(Content::Disks(disks))
 }
 
 /// The members of a tar beside a disk image in it.

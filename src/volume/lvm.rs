@@ -14,7 +14,7 @@
 //!
 //! Volumes of linear and striped segments are read. Thin, cached, mirrored, RAID and snapshot volumes are named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -83,6 +83,12 @@ fn dashed(id: &[u8; 32]) -> String {
 pub(super) struct PhysicalVolume {
     pub(super) uuid: String,
     pub(super) data: Arc<dyn ReadAt>,
+    /// Which disk of the image it lies on.
+    pub(super) disk: usize,
+    /// Its place, as that of the volume that it is.
+    pub(super) place: String,
+    /// Where its label says that extents begin.
+    data_start: u64,
     /// Where it begins on the disk, if it is a range of it.
     pub(super) start: Option<u64>,
     /// Name of the group, UUID of the group, sequence number, description; `None` in an unused volume.
@@ -99,7 +105,12 @@ struct Group {
 
 impl PhysicalVolume {
     /// Reads the label and the metadata areas.
-    pub(super) fn read(data: Arc<dyn ReadAt>, start: Option<u64>, limits: &Limits) -> Result<Self> {
+    pub(super) fn read(
+        data: Arc<dyn ReadAt>,
+        (disk, place): (usize, &str),
+        start: Option<u64>,
+        limits: &Limits,
+    ) -> Result<Self> {
         let Some((bytes, header)) = label_sector(&*data)? else {
             return wrong("label", None, "none", "one in the first four sectors");
         };
@@ -112,7 +123,8 @@ impl PhysicalVolume {
                 .take_while(|(at, _)| *at != 0)
                 .collect()
         };
-        let (_data_areas, areas) = (list(), list());
+        let (data_areas, areas) = (list(), list());
+        let data_start = data_areas.first().map_or(0, |(at, _)| *at);
         let (mut group, mut first_error): (Option<Group>, _) = (None, None);
         for (at, size) in areas {
             match area(&*data, at, size, limits) {
@@ -129,7 +141,9 @@ impl PhysicalVolume {
         }
         match (group, first_error) {
             (None, Some(error)) => Err(error),
-            (group, _) => Ok(PhysicalVolume { uuid, data, start, group }),
+            (group, _) => {
+                Ok(PhysicalVolume { uuid, data, disk, place: place.to_owned(), data_start, start, group })
+            }
         }
     }
 }
@@ -201,27 +215,88 @@ pub(super) struct Logical {
     pub(super) size_bytes: u64,
     /// Its ranges of the disk, where all are known, in its own order for linear segments.
     pub(super) ranges: Vec<Range<u64>>,
+    /// Whether it lies on several disks.
+    pub(super) spans_disks: bool,
     pub(super) data: Result<Arc<dyn ReadAt>>,
 }
 
-/// The logical volumes of all groups that these physical volumes belong to, and what is wrong with groups.
-pub(super) fn logical_volumes(found: &[PhysicalVolume], limits: &Limits) -> (Vec<Logical>, Vec<Error>) {
+/// What was found of groups on the disks of an image.
+pub(super) struct Groups {
+    /// Logical volumes, and the disk that each is told with.
+    pub(super) logical: Vec<(usize, Logical)>,
+    /// What is wrong with groups, and the disk that it is told with.
+    pub(super) errors: Vec<(usize, Error)>,
+}
+
+/// The newest description of each group that these are of, by the group's UUID.
+fn newest<'a>(volumes: impl Iterator<Item = &'a PhysicalVolume>) -> BTreeMap<&'a str, &'a Group> {
     let mut newest: BTreeMap<&str, &Group> = BTreeMap::new();
-    for group in found.iter().filter_map(|volume| volume.group.as_ref()) {
+    for group in volumes.filter_map(|volume| volume.group.as_ref()) {
         let kept = newest.entry(&group.id).or_insert(group);
         if kept.sequence < group.sequence {
             *kept = group;
         }
     }
-    let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for group in newest.values() {
-        match group.volumes(found, limits) {
-            Ok(volumes) => all.extend(volumes),
-            Err(error) => errors.push(error.at(format!("volume group `{}`", group.name))),
+    newest
+}
+
+/// The logical volumes of all groups that these physical volumes belong to. A group that one disk has all of is
+/// that disk's own, so that copies of a disk are apart; else it is put together out of all disks.
+pub(super) fn logical_volumes(found: &[PhysicalVolume], limits: &Limits) -> Groups {
+    let mut groups = Groups { logical: Vec::new(), errors: Vec::new() };
+    let mut joined: BTreeSet<&str> = BTreeSet::new();
+    let over_all = newest(found.iter());
+    let disks: BTreeSet<usize> = found.iter().map(|volume| volume.disk).collect();
+    for disk in disks {
+        let own = || found.iter().filter(|volume| volume.disk == disk);
+        for (id, group) in newest(own()) {
+            let here: Vec<&PhysicalVolume> = own().collect();
+            let is_whole = group.members().all(|uuid| here.iter().any(|volume| volume.uuid == uuid));
+            let (group, candidates) = match (is_whole, over_all.get(id)) {
+                (false, Some(newest)) => (*newest, found.iter().collect()),
+                _ => (group, here),
+            };
+            if !is_whole && !joined.insert(id) {
+                continue;
+            }
+            match group.volumes(&candidates, limits) {
+                Ok(volumes) => groups.logical.extend(volumes.into_iter().map(|volume| (disk, volume))),
+                Err(error) => {
+                    groups.errors.push((disk, error.at(format!("volume group `{}`", group.name))));
+                }
+            }
         }
     }
-    all.sort_by(|a, b| (&a.group, &a.name).cmp(&(&b.group, &b.name)));
-    (all, errors)
+    groups
+        .logical
+        .sort_by(|(a_disk, a), (b_disk, b)| (a_disk, &a.group, &a.name).cmp(&(b_disk, &b.group, &b.name)));
+    groups
+}
+
+/// Ranges of a physical volume that are in no logical one, and whether they are LVM's own tables.
+pub(super) fn unused(volume: &PhysicalVolume, found: &[PhysicalVolume]) -> Vec<(Range<u64>, bool)> {
+    let size_bytes = volume.data.size_bytes();
+    let groups = newest(found.iter());
+    let group = volume.group.as_ref().and_then(|own| groups.get(own.id.as_str()));
+    let mut taken = Vec::new();
+    let mut tables_end = volume.data_start;
+    if let Some((start, extents)) = group.and_then(|group| group.taken(&volume.uuid)) {
+        tables_end = start;
+        taken = extents;
+    }
+    let tables_end = tables_end.min(size_bytes);
+    let mut rest = vec![(0..tables_end, true)];
+    taken.push(size_bytes..size_bytes);
+    taken.sort_by_key(|range| range.start);
+    let mut at = tables_end;
+    for range in taken {
+        if at < range.start.min(size_bytes) {
+            rest.push((at..range.start.min(size_bytes), false));
+        }
+        at = at.max(range.end);
+    }
+    rest.retain(|(range, _)| !range.is_empty());
+    rest
 }
 
 /// A physical volume as a group names it.
@@ -230,24 +305,63 @@ struct Member<'a> {
     device: String,
     extents_start: u64,
     found: Option<&'a PhysicalVolume>,
+    /// Whether there are several of its UUID, so that nobody knows which is meant.
+    is_twice: bool,
 }
 
 impl Group {
-    fn volumes(&self, found: &[PhysicalVolume], limits: &Limits) -> Result<Vec<Logical>> {
+    /// Names, UUIDs and descriptions of its physical volumes.
+    fn physical(&self) -> impl Iterator<Item = (&str, &str, &Section)> {
+        let sections = self.section.section("physical_volumes").into_iter().flat_map(Section::sections);
+        sections.map(|(name, section)| (name, section.text("id").unwrap_or_default(), section))
+    }
+
+    /// The UUIDs of its physical volumes.
+    fn members(&self) -> impl Iterator<Item = &str> {
+        self.physical().map(|(_, uuid, _)| uuid)
+    }
+
+    /// Where the extents of a physical volume begin, and its ranges that logical volumes have, the hidden ones
+    /// that pools and mirrors are made of too.
+    fn taken(&self, uuid: &str) -> Option<(u64, Vec<Range<u64>>)> {
+        let extent_bytes = self.section.number("extent_size")?.saturating_mul(SECTOR);
+        let (name, _, section) = self.physical().find(|(_, own, _)| *own == uuid)?;
+        let start = section.number("pe_start")?.saturating_mul(SECTOR);
+        let mut taken = Vec::new();
+        let volumes = self.section.section("logical_volumes").into_iter().flat_map(Section::sections);
+        for (_, segment) in volumes.flat_map(|(_, volume)| volume.sections()) {
+            let extents = segment.number("extent_count").unwrap_or(0);
+            for (key, is_divided) in [("stripes", true), ("mirrors", false)] {
+                let values: Vec<&Value> = segment.list(key).collect();
+                let count = if is_divided { size_of_len(values.len().div_euclid(2)).max(1) } else { 1 };
+                let len = extents.div_ceil(count).saturating_mul(extent_bytes);
+                for pair in values.chunks_exact(2) {
+                    if let [Value::Text(own), Value::Number(extent)] = pair
+                        && own == name
+                    {
+                        let from = extent.saturating_mul(extent_bytes).saturating_add(start);
+                        taken.push(from..from.saturating_add(len));
+                    }
+                }
+            }
+        }
+        Some((start, taken))
+    }
+
+    fn volumes(&self, found: &[&PhysicalVolume], limits: &Limits) -> Result<Vec<Logical>> {
         let extent_bytes = self.section.number("extent_size").unwrap_or(0).saturating_mul(SECTOR);
         if extent_bytes == 0 {
             return wrong("extent_size", None, "none", "sectors of an extent");
         }
         let mut members = BTreeMap::new();
-        for (name, section) in
-            self.section.section("physical_volumes").into_iter().flat_map(Section::sections)
-        {
-            let uuid = section.text("id").unwrap_or_default().to_owned();
+        for (name, uuid, section) in self.physical() {
+            let mut own = found.iter().filter(|volume| volume.uuid == uuid);
             let member = Member {
-                found: found.iter().find(|volume| volume.uuid == uuid),
+                found: own.next().copied(),
+                is_twice: own.next().is_some(),
                 device: section.text("device").unwrap_or_default().to_owned(),
                 extents_start: section.number("pe_start").unwrap_or(0).saturating_mul(SECTOR),
-                uuid,
+                uuid: uuid.to_owned(),
             };
             members.insert(name.to_owned(), member);
         }
@@ -283,7 +397,7 @@ impl Group {
         let mut segments: Vec<&Section> = section.sections().map(|(_, segment)| segment).collect();
         segments.sort_by_key(|segment| segment.number("start_extent"));
         let kind = |segment: &Section| segment.text("type").unwrap_or("none").to_owned();
-        let mut pieces = Pieces { segments: Vec::new(), size_bytes: 0 };
+        let mut pieces = Pieces { segments: Vec::new(), size_bytes: 0, disks: BTreeSet::new() };
         let mut ranges = Some(Vec::new());
         let mut error = is_snapshot.then(|| Error::unsupported("a snapshot of another logical volume"));
         for segment in &segments {
@@ -299,7 +413,8 @@ impl Group {
             uuid: section.text("id").unwrap_or_default().to_owned(),
             kind: segments.first().map_or("none".to_owned(), |segment| kind(segment)),
             size_bytes,
-            ranges: ranges.unwrap_or_default(),
+            ranges: ranges.filter(|_| pieces.disks.len() == 1).unwrap_or_default(),
+            spans_disks: pieces.disks.len() > 1,
             data: match error {
                 Some(error) => Err(error),
                 None => Ok(Arc::new(pieces)),
@@ -312,6 +427,8 @@ impl Group {
 struct Pieces {
     segments: Vec<Segment>,
     size_bytes: u64,
+    /// The disks that it lies on.
+    disks: BTreeSet<usize>,
 }
 
 struct Segment {
@@ -369,6 +486,10 @@ impl Pieces {
                 let missing = format!("physical volume {} (it was {})", member.uuid, quoted(&member.device));
                 return Err(Error::not_found(missing).hint("the group has volumes on another disk"));
             };
+            if member.is_twice {
+                return wrong("physical volume", None, format!("{} twice", member.uuid), "one of each UUID");
+            }
+            self.disks.insert(volume.disk);
             let from = extent.saturating_mul(extent_bytes).saturating_add(member.extents_start);
             if from.saturating_add(each) > volume.data.size_bytes() {
                 let found = format!("{each} bytes at {from:#x}");

@@ -34,7 +34,7 @@ pub(super) struct Partition {
 }
 
 /// The table of a disk.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     pub(super) sector_bytes: u64,
     pub(super) disk_id: u32,

@@ -435,6 +435,23 @@ fn disc(volume: &dyn ReadAt) -> Result<Option<Probed>> {
     Ok(is_udf.then(|| Probed::new(FsKind::Udf)))
 }
 
+/// Where an ISO 9660 file system ends, by its primary volume descriptor (ECMA-119, 8.4: the space size at 80, the
+/// size of its blocks at 128); `None` if it says nothing that can be.
+pub(super) fn disc_end(volume: &dyn ReadAt) -> Result<Option<u64>> {
+    for sector in 16..32_u64 {
+        let Some(descriptor) = peek::<2048>(volume, sector.saturating_mul(2048))? else { break };
+        if array_at(&descriptor, 1) != *b"CD001" {
+            break;
+        }
+        if descriptor.starts_with(&[1]) {
+            let blocks = u64::from(le_u32(&descriptor, 80));
+            let end = blocks.saturating_mul(u64::from(le_u16(&descriptor, 128)));
+            return Ok(Some(end).filter(|end| *end > sector.saturating_mul(2048)));
+        }
+    }
+    Ok(None)
+}
+
 /// The time at which a disc was changed last or, if it does not say, made, as `blkid` takes it for a UUID:
 /// `2026-01-31-12-30-59-00`.
 pub(crate) fn disc_uuid(primary: &[u8]) -> Option<String> {

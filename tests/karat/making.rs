@@ -168,6 +168,7 @@ pub(crate) fn source_options() -> source::Options {
         platform: "linux/amd64".parse().unwrap(),
         all_platforms: false,
         disk_folders: Default::default(),
+        check_digests: false,
         spool: SpoolPool::new(std::env::temp_dir(), &Limits::default()),
         registry: Arc::default(),
     }

@@ -125,9 +125,13 @@ fn prototype(root: &Path) -> String {
 fn put_on_logical(disk: &mut [u8], name: &str, content: &[u8]) {
     let blocks = crate::volumes::as_lvs_says(name);
     assert!(content.len() <= blocks.len() * 4096, "{} bytes", content.len());
-    for (part, [volume, extent, block]) in content.chunks(4096).zip(blocks) {
+    let mut parts = content.chunks(4096);
+    for [volume, extent, block] in blocks {
         let start = (1 + 32 * (usize::from(volume) - 1)) << 20;
         let at = start + (1 << 20) + (usize::from(extent) << 20) + usize::from(block) * 4096;
+        // Behind the content it is blank.
+        disk[at..at + 4096].fill(0);
+        let part = parts.next().unwrap_or_default();
         disk[at..at + part.len()].copy_from_slice(part);
     }
     // The other volumes and what no volume has are blank.
@@ -540,6 +544,202 @@ fn a_volume_whose_root_is_damaged_may_hold_a_system() {
         "{:?}",
         found.gaps
     );
+}
+
+/// Partitions beside an ISO 9660, as hybrid media have them, are looked into.
+#[test]
+fn partitions_beside_a_disc_are_read() {
+    if !has_tools(&["mke2fs", "xorriso"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.ext4("root.img", &production(), 24, &[]);
+    bench.run("sh", &["-c", "mkdir medium && echo hello > medium/README"]);
+    let ran = karat(&["inventory", "-q", "-o", "json", "--as-of", DAY, PRODUCTION]);
+    let wanted: Inventory = serde_json::from_str(&ran.stdout).unwrap();
+    for (name, options) in
+        [("mbr.iso", &[][..]), ("gpt.iso", &["-appended_part_as_gpt", "-partition_offset", "16"])]
+    {
+        let mut args = vec!["-as", "mkisofs", "-quiet", "-R", "-o", name];
+        args.extend(["-append_partition", "2", "0x83", "root.img"]);
+        args.extend(options);
+        args.push("medium");
+        bench.run("xorriso", &args);
+        let (code, found) = bench.inventory(name, &[]);
+        assert_eq!(found.gaps, [], "{name}");
+        assert_eq!(found.systems, wanted.systems, "{name}");
+        assert_eq!(code, 0, "{name}");
+        let disc = found.coverage.iter().find(|row| row.kind == "ISO 9660").unwrap();
+        assert!(disc.read, "{name}");
+    }
+    // What is behind a disc and in no partition is told.
+    bench.run(
+        "xorriso",
+        &["-as", "mkisofs", "-quiet", "-R", "-o", "plain.iso", production().to_str().unwrap()],
+    );
+    let (code, _) = bench.inventory("plain.iso", &[]);
+    assert_eq!(code, 0);
+    let mut disc = fs::read(bench.path("plain.iso")).unwrap();
+    let len = disc.len();
+    disc.resize(len + 65536, 0);
+    disc[len + 5000] = 1;
+    fs::write(bench.path("plain.iso"), disc).unwrap();
+    let (_, found) = bench.inventory("plain.iso", &[]);
+    let told: Vec<_> = found.gaps.iter().map(|gap| (gap.reason.as_str(), gap.required)).collect();
+    let why = format!("in no volume, and not blank: the first byte that is not zero is at {}", len + 5000);
+    assert_eq!(told, [(&*why, false)]);
+}
+
+/// A volume may be larger than its file system.
+#[test]
+fn what_is_behind_a_file_system_is_told() {
+    if !has_tools(&["mke2fs", "sfdisk"]) {
+        return;
+    }
+    let bench = Bench::new();
+    bench.ext4("root.img", &production(), 24, &[]);
+    bench.disk("vm.raw", 34, "label: gpt\nstart=2048, size=65536, type=L\n", &[("root.img", 1)]);
+    let whole = fs::read(bench.path("vm.raw")).unwrap();
+    let row = |found: &Inventory| {
+        let rows = found.coverage.iter().filter(|row| row.role == "behind a file system");
+        rows.map(|row| (row.kind.clone(), row.offset_bytes, row.size_bytes, row.read)).collect::<Vec<_>>()
+    };
+    let (offset, size) = (Some(25 * MIB), Some(8 * MIB));
+    let (code, found) = bench.inventory("vm.raw", &[]);
+    assert_eq!((code, row(&found)), (0, vec![("blank".to_owned(), offset, size, true)]));
+    assert_eq!(found.gaps, []);
+    for (at, bytes, what) in [
+        (26 * MIB, &b"x"[..], "the first byte that is not zero is at 26214400"),
+        (25 * MIB, b"LUKS\xba\xbe\0\x02", "it begins as LUKS2 does"),
+    ] {
+        let mut disk = whole.clone();
+        disk[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+        fs::write(bench.path("vm.raw"), disk).unwrap();
+        let (code, found) = bench.inventory("vm.raw", &[]);
+        assert_eq!((code, row(&found)), (0, vec![("unknown".to_owned(), offset, size, false)]));
+        let [gap] = &found.gaps[..] else { panic!("{:?}", found.gaps) };
+        assert!(gap.reason.contains(what) && !gap.required, "{gap:?}");
+    }
+}
+
+/// An appliance of two disks with a root over both, and its manifest.
+#[test]
+fn an_appliance_is_one_machine_and_its_digests_hold() {
+    if !has_tools(&["mksquashfs", "qemu-img", "sha256sum", "sha1sum"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let ran = karat(&["inventory", "-q", "-o", "json", "--as-of", DAY, PRODUCTION]);
+    let wanted: Inventory = serde_json::from_str(&ran.stdout).unwrap();
+    let root = production();
+    bench.run(
+        "mksquashfs",
+        &[root.to_str().unwrap(), "root.squashfs", "-comp", "xz", "-quiet", "-no-progress"],
+    );
+    let mut both = crate::volumes::group(&["pv1", "pv2"]);
+    put_on_logical(&mut both, "root", &fs::read(bench.path("root.squashfs")).unwrap());
+    both[462..478].fill(0);
+    let (first, second) = both.split_at(33 << 20);
+    fs::write(bench.path("one.raw"), first).unwrap();
+    fs::write(bench.path("two.raw"), [&first[..1 << 20], second].concat()).unwrap();
+    for name in ["one", "two"] {
+        let (raw, vmdk) = (format!("{name}.raw"), format!("{name}.vmdk"));
+        bench.run("qemu-img", &["convert", "-O", "vmdk", "-o", "subformat=streamOptimized", &raw, &vmdk]);
+    }
+    let ovf = r#"<?xml version="1.0"?><ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
+        <ovf:References><ovf:File ovf:href="one.vmdk" ovf:id="f1"/><ovf:File ovf:href="two.vmdk" ovf:id="f2"/></ovf:References>
+        <ovf:DiskSection><ovf:Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="33"/>
+        <ovf:Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="33"/></ovf:DiskSection></ovf:Envelope>"#;
+    fs::write(bench.path("vm.ovf"), ovf).unwrap();
+    let pack = || {
+        bench.run("sh", &["-c", "rm -f vm.ova; tar --format=ustar -cf vm.ova vm.ovf *.mf one.vmdk two.vmdk"]);
+        ["vm.ova", "vm.ovf"].map(str::to_owned)
+    };
+    let notes = |found: &Inventory| -> Vec<String> {
+        let rows = found.coverage.iter().filter(|row| row.place.ends_with("image"));
+        rows.filter_map(|row| row.note.clone()).collect()
+    };
+    let whole = fs::read(bench.path("two.vmdk")).unwrap();
+    for sum in ["sha256sum", "sha1sum"] {
+        fs::write(bench.path("two.vmdk"), &whole).unwrap();
+        bench.run("sh", &["-c", &format!("{sum} --tag vm.ovf one.vmdk two.vmdk > vm.mf")]);
+        for name in pack() {
+            for (more, note) in [
+                (&[][..], "not checked against the digest in the manifest: --digest does"),
+                (&["--digest"], "its digest is the one in the manifest"),
+            ] {
+                let (code, found) = bench.inventory(&name, more);
+                assert_eq!(found.gaps, [], "{name}");
+                assert_eq!(found.systems, wanted.systems, "{name}");
+                assert_eq!(code, 0, "{name}");
+                assert_eq!(notes(&found), [note, note], "{name}");
+                let spanning = found.coverage.iter().find(|row| row.role == "/").unwrap();
+                assert_eq!(spanning.place, "logical volume system/root");
+            }
+        }
+        // A byte that nothing reads was changed.
+        let mut changed = whole.clone();
+        changed[300] ^= 1;
+        fs::write(bench.path("two.vmdk"), changed).unwrap();
+        for name in pack() {
+            assert_eq!(bench.inventory(&name, &[]).0, 0);
+            let (code, found) = bench.inventory(&name, &["--digest"]);
+            assert_eq!((code, found.systems.len()), (3, 0), "{name}");
+            let of_two = found.gaps.iter().find(|gap| gap.place.starts_with("two.vmdk")).unwrap();
+            assert!(of_two.required && of_two.reason.starts_with("OVF manifest: digest: "), "{of_two:?}");
+        }
+    }
+    fs::write(bench.path("two.vmdk"), &whole).unwrap();
+    // The descriptor was changed, and the manifest is none.
+    for (script, reason) in [
+        (
+            "sha256sum --tag vm.ovf one.vmdk two.vmdk > vm.mf; sed -i '1s/=.*/= 0000000000000000000000000000000000000000000000000000000000000000/' vm.mf",
+            "OVF manifest: digest",
+        ),
+        ("echo nonsense > vm.mf", "the digests of the appliance were not checked: OVF manifest: line"),
+    ] {
+        bench.run("sh", &["-c", script]);
+        for name in pack() {
+            let (code, found) = bench.inventory(&name, &[]);
+            assert_eq!(code, 3, "{name}");
+            assert!(
+                found.gaps.iter().any(|gap| gap.required && gap.reason.contains(reason)),
+                "{name}: {:?}",
+                found.gaps
+            );
+        }
+    }
+    // A disk that the appliance has not: what lies on it alone, or on both, is a gap.
+    bench.run("sh", &["-c", "rm two.vmdk *.mf vm.ova; tar --format=ustar -cf vm.ova vm.ovf one.vmdk"]);
+    let (code, found) = bench.inventory("vm.ova", &[]);
+    assert_eq!((code, found.systems.len()), (3, 0));
+    assert!(found.gaps.iter().any(|gap| gap.place == "two.vmdk: image" || gap.place.starts_with("two.vmdk")));
+}
+
+/// A btrfs whose devices are two disks of one appliance, both read or one missing.
+#[test]
+fn a_btrfs_over_two_disks_of_an_appliance_is_read() {
+    let bench = Bench::new();
+    for (name, fixture) in [("one.img", "raid0"), ("two.img", "raid0.2")] {
+        let packed = crate::mutate::fixture(&format!("disks/btrfs/{fixture}.img.zst"));
+        fs::write(bench.path(name), ::zstd::decode_all(&packed[..]).unwrap()).unwrap();
+    }
+    let ovf = r#"<?xml version="1.0"?><Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1">
+        <References><File href="one.img" id="f1"/><File href="two.img" id="f2"/></References>
+        <DiskSection><Disk diskId="d1" fileRef="f1"/><Disk diskId="d2" fileRef="f2"/></DiskSection></Envelope>"#;
+    fs::write(bench.path("vm.ovf"), ovf).unwrap();
+    let rows = |found: &Inventory| -> Vec<(String, String, bool)> {
+        let volumes = found.coverage.iter().filter(|row| row.kind == "btrfs");
+        volumes.map(|row| (row.place.clone(), row.role.clone(), row.read)).collect()
+    };
+    let (_, found) = bench.inventory("vm.ovf", &[]);
+    let row = |place: &str, role: &str| (place.to_owned(), role.to_owned(), true);
+    assert_eq!(rows(&found), [row("one.img: disk", "/"), row("two.img: disk", "device of a btrfs")]);
+    assert!(!found.gaps.iter().any(|gap| gap.reason.contains("devices")), "{:?}", found.gaps);
+    fs::remove_file(bench.path("two.img")).unwrap();
+    let (code, found) = bench.inventory("vm.ovf", &[]);
+    assert_eq!(code, 3);
+    assert!(found.gaps.iter().any(|gap| gap.place.starts_with("two.img") && gap.required));
 }
 
 #[test]

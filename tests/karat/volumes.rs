@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use karat::bytes::ReadAt;
 use karat::limits::Limits;
-use karat::volume::{FsKind, Layout, RestState, Role, Table, probe, volumes};
+use karat::volume::{FsKind, Layout, RestState, Role, Table, probe, volumes, volumes_of_all};
 
 use crate::mutate::fixture;
 use crate::tools::tool;
@@ -174,6 +174,73 @@ fn logical_partitions_are_read_as_sfdisk_reads_them() {
     let found = layout(&disk).unwrap();
     assert_eq!(found.volumes.len(), 5);
     assert!(found.problems[0].to_string().contains("a chain without loop"), "{:?}", found.problems);
+}
+
+/// A record does not say how large its sectors are; what its entries lead to does.
+#[test]
+fn a_boot_record_with_sectors_of_4096_bytes_is_read_as_fdisk_reads_it() {
+    if ["fdisk", "mke2fs"].iter().any(|name| tool(name).is_none()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = empty(&folder.path().join("disk"), 160 << 20);
+    let script = "o\nn\np\n1\n\n+16M\nn\ne\n2\n\n+128M\nn\nl\n\n+16M\nn\nl\n\n+32M\nw\n";
+    let _ = run("fdisk", &["-b", "4096", &file], script);
+    let listed = run("fdisk", &["-b", "4096", "-l", "-o", "Device,Start,Sectors,Type", &file], "");
+    let rows = listed.lines().filter(|line| line.starts_with(&file) && !line.ends_with("Extended"));
+    let want: Vec<(u32, u64, u64)> = rows
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let bytes = |word: &str| word.parse::<u64>().unwrap() * 4096;
+            (words[0].strip_prefix(&file).unwrap().parse().unwrap(), bytes(words[1]), bytes(words[2]))
+        })
+        .collect();
+    assert_eq!(want.len(), 3, "{listed}");
+    let places = |found: &Layout| -> Vec<(u32, u64, u64)> {
+        ours(found).into_iter().map(|(number, start, size, ..)| (number, start, size)).collect()
+    };
+    let volume = folder.path().join("volume");
+    run("mke2fs", &["-q", "-t", "ext4", &empty(&volume, 8 << 20)], "");
+    let ext = fs::read(&volume).unwrap();
+    let mut disk = fs::read(&file).unwrap();
+    // The chain of logical partitions is whole only with sectors of 4096 bytes.
+    let found = layout(&disk).unwrap();
+    assert_eq!((found.table, found.sector_bytes), (Table::Mbr, 4096));
+    assert_eq!(places(&found), want);
+    for (_, start, _) in &want {
+        disk[*start as usize..][..ext.len()].copy_from_slice(&ext);
+    }
+    let found = layout(&disk).unwrap();
+    assert_eq!((found.sector_bytes, places(&found)), (4096, want.clone()));
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let kinds: Vec<_> = found.volumes.iter().map(|volume| volume.probed.kind).collect();
+    assert_eq!(kinds, [FsKind::Ext4; 3]);
+    let all: u64 = found.volumes.iter().map(|volume| volume.size_bytes).sum::<u64>()
+        + found.rest.iter().map(|rest| rest.range.end - rest.range.start).sum::<u64>();
+    assert_eq!(all, 160 << 20);
+
+    // Without logical ones what lies at their beginning tells the size, under one of both or under both.
+    disk[462..478].fill(0);
+    let (start, large) = (want[0].1 as usize, want[0].1 as usize / 8);
+    for (at_512, at_4096, sector_bytes, problems) in
+        [(false, true, 4096, 0), (true, false, 512, 0), (false, false, 512, 0), (true, true, 512, 1)]
+    {
+        let mut disk = disk.clone();
+        disk[large..32 << 20].fill(0);
+        for (at, is_there) in [(large, at_512), (start, at_4096)] {
+            if is_there {
+                // The beginning is enough.
+                disk[at..at + 65536].copy_from_slice(&ext[..65536]);
+            }
+        }
+        if at_512 && at_4096 {
+            // What lies in the first partition is its own content: this one ends before.
+            disk[458..462].copy_from_slice(&512_u32.to_le_bytes());
+        }
+        let found = layout(&disk).unwrap();
+        let told = (found.sector_bytes, found.problems.len());
+        assert_eq!(told, (sector_bytes, problems), "{at_512} {at_4096}: {:?}", found.problems);
+    }
 }
 
 /// The kind as blkid calls it.
@@ -349,6 +416,78 @@ fn logical_volumes_are_put_together_as_lvs_lists_them() {
         })
         .collect();
     assert_eq!(told, [true, true, false]);
+}
+
+/// Every extent is in a logical volume, or told.
+#[test]
+fn extents_in_no_logical_volume_are_told() {
+    let mut disk = group(&["pv1", "pv2"]);
+    let said = String::from_utf8(fixture("lvm/lvs.txt")).unwrap();
+    let ranges = said.lines().flat_map(|line| line.split('|').nth(4).unwrap().split(' '));
+    let mut used = std::collections::BTreeSet::new();
+    for (volume, extents) in ranges.map(|range| range.split_once(':').unwrap()) {
+        let (first, last) = extents.split_once('-').unwrap();
+        let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+        used.extend((first..=last).map(|extent| (volume.to_owned(), extent)));
+    }
+    // The last extents of the second are blank.
+    disk[(33 + 1 + 6) << 20..].fill(0);
+    let found = layout(&disk).unwrap();
+    let inner: Vec<_> = found.rest.iter().filter(|rest| rest.within.is_some()).collect();
+    for (number, name) in [(1, "pv1"), (2, "pv2")] {
+        let place = format!("partition {number}");
+        let own: Vec<_> = inner.iter().filter(|rest| rest.within.as_deref() == Some(&*place)).collect();
+        let [tables, free] = own[..] else { panic!("{own:?}") };
+        assert_eq!((tables.range.clone(), tables.state), (0..1 << 20, RestState::Tables));
+        let free_extents: Vec<u64> =
+            (0..31).filter(|extent| !used.contains(&(name.to_owned(), *extent))).collect();
+        assert_eq!(free.range, (1 + free_extents[0]) << 20..32 << 20);
+        assert_eq!(free.range.end - free.range.start, (free_extents.len() as u64) << 20);
+        assert_eq!(free.offset_bytes, Some(free.range.start + ((1 + 32 * (number - 1)) << 20)));
+        let want = if number == 1 { RestState::NotBlank(free.range.start) } else { RestState::Blank };
+        assert_eq!(free.state, want);
+    }
+}
+
+/// A group whose physical volumes are on two disks of one machine.
+#[test]
+fn groups_over_several_disks_are_put_together() {
+    let disk = |names: &[&str]| -> Arc<dyn ReadAt> { Arc::new(group(names)) };
+    let read = |disks: &[Arc<dyn ReadAt>]| -> Vec<Layout> {
+        volumes_of_all(disks, &Limits::default()).into_iter().map(|layout| layout.unwrap()).collect()
+    };
+    let assert_whole = |layout: &Layout, spanning: &[&str]| {
+        let logical: Vec<_> = layout.volumes.iter().filter(|volume| volume.logical.is_some()).collect();
+        assert_eq!(logical.len(), 3);
+        for volume in logical {
+            let (_, name) = volume.logical.clone().unwrap();
+            assert_eq!(volume.spans_disks, spanning.contains(&&*name), "{name}");
+            for (number, want) in as_lvs_says(&name).iter().enumerate() {
+                let mut block = [0; 3];
+                volume.data.as_ref().unwrap().read_exact_at(number as u64 * 4096, &mut block).unwrap();
+                assert_eq!(block, *want, "{name} block {number}");
+            }
+        }
+    };
+    for order in [["pv1", "pv2"], ["pv2", "pv1"]] {
+        let found = read(&order.map(|name| disk(&[name])));
+        assert_whole(&found[0], &["root", "striped"]);
+        assert_eq!(found[1].volumes.len(), 1);
+        // What is free is told with the disk that it is on.
+        assert!(
+            found.iter().all(|layout| layout.rest.iter().filter(|rest| rest.within.is_some()).count() == 2)
+        );
+    }
+    // Copies of a whole disk are machines of their own.
+    for layout in read(&[disk(&["pv1", "pv2"]), disk(&["pv1", "pv2"])]) {
+        assert_whole(&layout, &[]);
+    }
+    // Nobody knows which of two is meant.
+    let found = read(&[disk(&["pv1"]), disk(&["pv1"]), disk(&["pv2"])]);
+    let told: Vec<_> =
+        found.iter().flat_map(|layout| &layout.volumes).filter(|v| v.logical.is_some()).collect();
+    assert_eq!(told.len(), 3);
+    assert!(told.iter().all(|volume| matches!(&volume.role, Role::Unreadable(why) if why.contains("twice"))));
 }
 
 #[test]

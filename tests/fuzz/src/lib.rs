@@ -87,6 +87,7 @@ pub fn source_options(all_platforms: bool) -> source::Options {
         platform: source::OciPlatform { os: "linux".into(), arch: "amd64".into(), variant: None },
         all_platforms,
         disk_folders: Default::default(),
+        check_digests: false,
         spool: Arc::clone(&SPOOL),
         registry: Arc::default(),
     }
