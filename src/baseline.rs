@@ -37,7 +37,7 @@ pub use file::Loaded;
 pub use listings::{Listing, Sighting};
 pub use merge::merge;
 pub use running::SideBySide;
-pub use slots::{Slot, slot_of, slot_of_package};
+pub use slots::{Slot, is_kernel_image, slot_of, slot_of_package};
 pub use space::{is_backport, joined_source, source_of};
 pub use suites::{PlatformSuites, Pocket};
 pub use summary::{ChannelSource, PlatformSummary, Summary, summarize};

@@ -97,6 +97,18 @@ pub fn slot_of_package(package: &Package) -> Option<Slot> {
     }
 }
 
+/// Whether a package of this name is a kernel itself.
+#[must_use]
+pub fn is_kernel_image(ecosystem: Ecosystem, name: &str) -> bool {
+    let slot = match ecosystem {
+        Ecosystem::Rpm if is_rpm_kernel(name) => {
+            Some(Slot { kind: name.to_owned(), series: String::new(), flavour: String::new() })
+        }
+        _ => slot_of(name),
+    };
+    slot.is_some_and(|slot| slot.is_image())
+}
+
 /// Kinds as they stand before the version, and as they end in names of Ubuntu's kernels of their own
 /// (`linux-aws-headers-5.15.0-1050`).
 const KINDS: [&str; 10] = [

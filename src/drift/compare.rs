@@ -458,7 +458,10 @@ fn not_booted(subject: &Subject<'_>, place: &Place<'_>) -> Option<NotBooted> {
     let is_renamed = place.image == subject.package.version && place.image != source_of(subject.package).1;
     let source_version = if is_renamed { newest.version.clone() } else { source_of(newest).1.to_owned() };
     let name = &subject.package.name;
-    let boots = name.strip_prefix(slot.kind.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name);
+    let boots = match subject.package.ecosystem {
+        Ecosystem::Rpm => version::rpm::without_epoch(&subject.package.version),
+        _ => name.strip_prefix(slot.kind.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name),
+    };
     Some(NotBooted {
         name: newest.name.clone(),
         version: newest.version.clone(),

@@ -177,7 +177,7 @@ fn because(because: Option<Because>) -> &'static str {
         Some(Because::ThirdParty) => "third party",
         Some(Because::Installed) => "a host runs it",
         Some(Because::Repository) => "a repository has it",
-        None => "foreign suite",
+        None => "not published here",
     }
 }
 

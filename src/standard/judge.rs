@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::findings::{Code, Effect, Finding};
 use super::{Standard, Upgrade, upgrade_set};
-use crate::baseline::slot_of;
+use crate::baseline::{is_kernel_image, slot_of};
 use crate::drift::{Basis, Change, Drift, PackageDrift, Patch};
 use crate::intel::SupportEnds;
-use crate::model::{Gap, Platform, Time};
+use crate::model::{Ecosystem, Gap, Platform, Time};
 
 /// What a verdict, an image or a run comes to, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -343,8 +343,13 @@ impl Judge<'_> {
         for package in &self.drift.drift {
             let Some(not_booted) = &package.not_booted else { continue };
             let patches = package.missed.iter().filter(|patch| patch.latent).count();
-            let is_image = slot_of(&package.name).is_some_and(|slot| slot.kind.starts_with("linux-image"));
-            if !is_image || patches == 0 {
+            if !is_kernel_image(package.ecosystem, &package.name) || patches == 0 {
+                continue;
+            }
+            // rpm splits a kernel into packages of one version, and tells it once.
+            let is_told =
+                package.ecosystem == Ecosystem::Rpm && latent.values().any(|s| *s == package.source);
+            if is_told {
                 continue;
             }
             let message = format!(
