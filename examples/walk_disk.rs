@@ -70,6 +70,7 @@ fn main() -> Result<()> {
                 Some(root::Volume {
                     tree: tree::open(volume.probed.kind, volume.data?, &cache, &limits),
                     place: volume.place,
+                    disk: 0,
                     number: volume.number,
                     is_disk: false,
                     part_uuid: volume.part_uuid,

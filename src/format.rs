@@ -19,6 +19,7 @@ pub mod grubenv;
 pub mod kernel;
 pub mod loader_conf;
 pub mod modules_yaml;
+pub mod mount_unit;
 pub mod ndb;
 pub mod nevra;
 pub mod os_release;

@@ -27,21 +27,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::bytes::read_all;
 use crate::error::{Error, Result};
-use crate::format::fstab::{self, Fstab, FstabEntry, Spec};
+use crate::format::fstab::Spec;
 use crate::limits::Limits;
 use crate::model::{Gap, ImagePath};
-use crate::tree::{FileTree, Mount, NodeId, NodeKind, Step, Subvolume, SubvolumeInfo};
+use crate::tree::{FileTree, Mount, NodeId, NodeKind, Subvolume, SubvolumeInfo};
 
 mod nested;
+mod plan;
+mod units;
 
 pub use nested::{Nested, nested};
+use plan::Plan;
 
 /// A volume of a disk, as far as it matters here.
 pub struct Volume {
     /// Its place for people: `partition 2`.
     pub place: String,
+    /// Which of the image's disks it is on.
+    pub disk: usize,
     /// The number of a partition in its table.
     pub number: Option<u32>,
     /// Whether it is all of the disk.
@@ -61,7 +65,8 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Whether this is what an fstab names so.
+    /// Whether this is what an fstab names so; of a partition or disk by the kernel's name, whether it is one of
+    /// that number, on whichever disk.
     #[must_use]
     pub fn is_named(&self, spec: &Spec) -> bool {
         let identity = self.tree.as_ref().ok().map(|tree| tree.identity());
@@ -74,8 +79,8 @@ impl Volume {
             Spec::Logical { group, name } => {
                 self.logical.as_ref().is_some_and(|(own_group, own)| own_group == group && own == name)
             }
-            Spec::Partition(number) => self.number == Some(*number) && self.logical.is_none(),
-            Spec::Disk => self.is_disk,
+            Spec::Partition { number, .. } => self.number == Some(*number) && self.logical.is_none(),
+            Spec::Disk(_) => self.is_disk,
             Spec::Other(_) => false,
         }
     }
@@ -95,6 +100,8 @@ pub struct SystemRoot {
     pub gaps: Vec<Gap>,
     /// Whether its own fstab mounts it at the root.
     mounts_root: bool,
+    /// What the kernel calls the disk that it is on, where its fstab says so.
+    disk_name: Option<String>,
 }
 
 /// What says that a directory is the root of a system.
@@ -113,7 +120,10 @@ const MARKS: [&str; 11] = [
 ];
 
 /// Types that are on no volume.
-const NO_VOLUME: [&str; 20] = [
+const NO_VOLUME: [&str; 23] = [
+    "rpc_pipefs",
+    "nfsd",
+    "xenfs",
     "swap",
     "proc",
     "sysfs",
@@ -326,7 +336,9 @@ fn consider(
             plan.system.place = format!("{place} with {}", own.place);
             plan.system.uses.insert(*index);
             plan.system.mounts.push(Mount::new(ImagePath::from("usr"), Arc::clone(tree), own.place.clone()));
-            plan.follow(fstab.clone());
+            // Its place may be a link into that /usr.
+            let fstab = plan.fstab().unwrap_or_default();
+            plan.follow(fstab);
             found.systems.push(plan.finish());
         }
         return None;
@@ -441,282 +453,5 @@ impl SystemRoot {
     fn is_whole_usr(&self) -> bool {
         let mut nodes = self.mounts.iter().map(|mount| mount.node);
         self.mounts.len() == 2 && nodes.next() == nodes.next()
-    }
-}
-
-struct Plan<'a> {
-    volumes: &'a [Volume],
-    limits: &'a Limits,
-    system: SystemRoot,
-}
-
-impl<'a> Plan<'a> {
-    fn new(volumes: &'a [Volume], limits: &'a Limits, own: &Candidate, node: NodeId, place: String) -> Self {
-        let volume = volumes.get(own.volume);
-        let root = volume.and_then(|volume| {
-            let tree = Arc::clone(volume.tree.as_ref().ok()?);
-            Some(Mount { path: ImagePath::root(), node, tree, place: volume.place.clone() })
-        });
-        let system = SystemRoot {
-            volume: own.volume,
-            place,
-            mounts: root.into_iter().collect(),
-            uses: BTreeSet::from([own.volume]),
-            gaps: Vec::new(),
-            mounts_root: false,
-        };
-        Plan { volumes, limits, system }
-    }
-
-    fn finish(mut self) -> SystemRoot {
-        self.discover();
-        self.system
-    }
-
-    /// Whether the root has a mark of a system.
-    ///
-    /// # Errors
-    /// If it has none that can be read, and one place of a mark cannot be read.
-    fn has_mark(&self) -> Result<bool> {
-        let Some(root) = self.system.mounts.first() else { return Ok(false) };
-        let paths = MARKS.map(ImagePath::from);
-        let reached = root.tree.lookup_many(root.node, &paths);
-        if paths.iter().zip(&reached).any(|(path, reached)| reached.steps.len() == path.components().count())
-        {
-            return Ok(true);
-        }
-        reached.into_iter().find_map(|reached| reached.failed).map_or(Ok(false), Err)
-    }
-
-    /// Whether there is something at a path of the root.
-    fn has(&self, path: &str) -> bool {
-        matches!(self.find(&ImagePath::from(path)), Ok(Some(_)))
-    }
-
-    fn mounts_itself(&mut self, fstab: &Fstab, candidate: &Candidate) -> bool {
-        let own = self.volumes.get(self.system.volume);
-        let root = fstab.entries.iter().find(|entry| {
-            ImagePath::new(&entry.mount_point).is_root() && entry.mount_point.starts_with(b"/")
-        });
-        self.system.mounts_root = own.zip(root).is_some_and(|(own, root)| {
-            let Ok(tree) = &own.tree else { return false };
-            let names_it = match subvolume(&**tree, root) {
-                Ok(node) => node == candidate.node,
-                Err(_) => candidate.subvolume.is_none(),
-            };
-            own.is_named(&root.what) && names_it
-        });
-        self.system.mounts_root
-    }
-
-    /// Mounts what types of partitions say, where nothing is mounted yet.
-    fn discover(&mut self) {
-        for (index, volume) in self.volumes.iter().enumerate() {
-            let points: &[&str] = match volume.part_kind.as_str() {
-                "EFI system" => &["boot/efi", "efi", "boot"],
-                "Linux extended boot" => &["boot"],
-                "Linux /var" => &["var"],
-                _ => continue,
-            };
-            let Ok(tree) = &volume.tree else { continue };
-            let is_new = |point: &&&str| {
-                let point = ImagePath::from(**point);
-                !self.system.mounts.iter().any(|mount| mount.path == point) && self.is_empty(&point)
-            };
-            let Some(point) = points.iter().find(is_new).filter(|_| !self.system.uses.contains(&index))
-            else {
-                continue;
-            };
-            let mount = Mount::new(ImagePath::from(*point), Arc::clone(tree), volume.place.clone());
-            self.system.mounts.push(mount);
-            self.system.uses.insert(index);
-        }
-    }
-
-    /// Whether a path is an empty directory.
-    fn is_empty(&self, path: &ImagePath) -> bool {
-        let Ok(Some((mount, step))) = self.find(path) else { return false };
-        let mut is_empty = step.meta.kind == NodeKind::Directory;
-        let read = mount.tree.read_dir(step.node, &mut |entry| {
-            is_empty &= entry.name == b"lost+found";
-            Ok(())
-        });
-        is_empty && read.is_ok()
-    }
-
-    fn fstab(&mut self) -> Option<Fstab> {
-        let place = ImagePath::from("etc/fstab");
-        let read = self.find(&place).and_then(|found| {
-            let Some((mount, step)) = found.filter(|(_, step)| step.meta.kind == NodeKind::File) else {
-                return Ok(None);
-            };
-            let content = mount.tree.open(step.node)?;
-            fstab::decode(&read_all(&*content, self.limits.fstab_bytes)?, self.limits).map(Some)
-        });
-        match read {
-            Ok(fstab) => fstab,
-            Err(error) => {
-                self.gap(&place, error.to_string(), true);
-                None
-            }
-        }
-    }
-
-    /// Mounts what an fstab says, in its order but parents first.
-    fn follow(&mut self, mut fstab: Fstab) {
-        for problem in std::mem::take(&mut fstab.problems) {
-            self.gap(&ImagePath::from("etc/fstab"), problem.to_string(), true);
-        }
-        fstab.entries.sort_by_key(|entry| ImagePath::new(&entry.mount_point).components().count());
-        for entry in fstab.entries {
-            let types = entry.fs_type.split(',');
-            let is_here = !types.clone().any(|name| NO_VOLUME.contains(&name));
-            if !is_here || !entry.mount_point.starts_with(b"/") || entry.has("noauto") {
-                continue;
-            }
-            let point = ImagePath::new(&entry.mount_point);
-            let is_required = is_software(&point) && !entry.has("nofail");
-            if types.clone().any(|name| NETWORK.contains(&name.trim_start_matches("fuse."))) {
-                self.gap(&point, format!("mounted from elsewhere ({})", entry.fs_type), is_required);
-                continue;
-            }
-            if let Err(error) = self.mount(&entry, point.clone()) {
-                self.gap(&point, error.to_string(), is_required);
-            }
-        }
-    }
-
-    fn mount(&mut self, entry: &FstabEntry, point: ImagePath) -> Result<()> {
-        let point = self.resolved(&point)?;
-        if let Spec::Other(source) = &entry.what
-            && (entry.has("bind") || entry.has("rbind"))
-        {
-            let source = self.resolved(&ImagePath::new(source))?;
-            let (mount, step) = self.find(&source)?.ok_or_else(|| Error::not_found(source.to_string()))?;
-            let (tree, place) = (Arc::clone(&mount.tree), mount.place.clone());
-            self.system.mounts.push(Mount { path: point, node: step.node, tree, place });
-            return Ok(());
-        }
-        let named: Vec<usize> = (0..self.volumes.len())
-            .filter(|index| self.volumes.get(*index).is_some_and(|volume| volume.is_named(&entry.what)))
-            .collect();
-        let own = named.contains(&self.system.volume).then_some(self.system.volume);
-        // A copy of a volume has its UUID and label, too; the disk's first is what a boot would find.
-        let Some(index) = own.or_else(|| named.first().copied()) else {
-            if point.is_root() {
-                return Ok(());
-            }
-            return Err(Error::not_found(format!("the volume that fstab names {}", described(&entry.what))));
-        };
-        let Some(volume) = self.volumes.get(index) else { return Ok(()) };
-        if point.is_root() && index != self.system.volume {
-            return Ok(());
-        }
-        self.system.uses.insert(index);
-        let tree = match &volume.tree {
-            Ok(tree) => tree,
-            Err(_) if volume.holds_none => return Ok(()),
-            Err(error) => return Err(error.clone().at(volume.place.clone())),
-        };
-        let node = subvolume(&**tree, entry)?;
-        if point.is_root() {
-            return Ok(());
-        }
-        self.system.mounts.push(Mount {
-            path: point,
-            node,
-            tree: Arc::clone(tree),
-            place: volume.place.clone(),
-        });
-        Ok(())
-    }
-
-    /// A path through the mounts so far, without links on its way.
-    fn resolved(&self, path: &ImagePath) -> Result<ImagePath> {
-        let mut left: Vec<Vec<u8>> = path.components().rev().map(<[u8]>::to_vec).collect();
-        let mut at = ImagePath::root();
-        let mut hops = 0_u64;
-        while let Some(name) = left.pop() {
-            if name == b".." {
-                at = at.parent();
-                continue;
-            }
-            let next = at.join(&name);
-            let link = match self.find(&next)? {
-                Some((mount, step)) if step.meta.kind == NodeKind::Symlink => {
-                    Some(mount.tree.read_link(step.node)?)
-                }
-                _ => None,
-            };
-            let Some(target) = link else {
-                at = next;
-                continue;
-            };
-            hops = self.limits.link_hops.check(hops.saturating_add(1))?;
-            if target.starts_with(b"/") {
-                at = ImagePath::root();
-            }
-            left.extend(
-                target
-                    .split(|b| *b == b'/')
-                    .rev()
-                    .filter(|name| !matches!(*name, b"" | b"."))
-                    .map(<[u8]>::to_vec),
-            );
-        }
-        Ok(at)
-    }
-
-    /// What is at a path of the mounts so far, links not followed.
-    fn find(&self, path: &ImagePath) -> Result<Option<(&Mount, Step)>> {
-        let covering = self.system.mounts.iter().filter(|mount| path.below(&mount.path).is_some());
-        let Some(mount) = covering.max_by_key(|mount| mount.path.as_bytes().len()) else { return Ok(None) };
-        let below = ImagePath::new(path.below(&mount.path).unwrap_or_default());
-        if below.is_root() {
-            return Ok(Some((mount, Step { node: mount.node, meta: mount.tree.meta(mount.node)? })));
-        }
-        let wanted = below.components().count();
-        let Some(mut reached) = mount.tree.lookup_many(mount.node, &[below]).pop() else { return Ok(None) };
-        match reached.failed {
-            Some(error) => Err(error),
-            None if reached.steps.len() == wanted => Ok(reached.steps.pop().map(|step| (mount, step))),
-            None => Ok(None),
-        }
-    }
-
-    fn gap(&mut self, place: &ImagePath, reason: String, required: bool) {
-        self.system.gaps.push(Gap { place: place.to_string(), reason, required });
-    }
-}
-
-/// Which directory of a tree an fstab wants.
-fn subvolume(tree: &dyn FileTree, entry: &FstabEntry) -> Result<NodeId> {
-    let by_id = entry.value("subvolid").and_then(|id| id.parse().ok()).map(Subvolume::Id);
-    match entry.value("subvol").map(|path| Subvolume::Path(path.as_bytes())).or(by_id) {
-        Some(chosen) => tree.subvolume(chosen),
-        None => Ok(tree.root()),
-    }
-}
-
-/// Whether what is mounted here has to be read: where software is. `/home` or `/srv` need not be there.
-fn is_software(point: &ImagePath) -> bool {
-    let first = point.components().next().unwrap_or_default();
-    matches!(
-        first,
-        b"" | b"usr" | b"var" | b"opt" | b"boot" | b"etc" | b"lib" | b"lib64" | b"bin" | b"sbin" | b"root"
-    )
-}
-
-fn described(spec: &Spec) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match spec {
-        Spec::Uuid(uuid) => format!("UUID={uuid}"),
-        Spec::Label(label) => format!("LABEL={}", text(label)),
-        Spec::PartUuid(uuid) => format!("PARTUUID={uuid}"),
-        Spec::PartLabel(label) => format!("PARTLABEL={}", text(label)),
-        Spec::Logical { group, name } => format!("{group}/{name}"),
-        Spec::Partition(number) => format!("partition {number}"),
-        Spec::Disk => "the whole disk".to_owned(),
-        Spec::Other(other) => format!("`{}`", text(other)),
     }
 }

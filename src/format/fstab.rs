@@ -70,10 +70,16 @@ pub enum Spec {
         /// Its name in the group.
         name: String,
     },
-    /// As the partition of this number, of a disk whose name says nothing outside of its machine.
-    Partition(u32),
-    /// As a whole disk.
-    Disk,
+    /// As the partition of this number on the disk that the kernel calls so (`sda`, `nvme0n1`). Which disk that is
+    /// only its machine knows.
+    Partition {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The partition's number.
+        number: u32,
+    },
+    /// As a whole disk, by the kernel's name.
+    Disk(String),
     /// In another way: a path, a network file system, or no device at all.
     Other(Vec<u8>),
 }
@@ -210,7 +216,10 @@ fn disk(device: &str) -> Option<Spec> {
     let is_letters = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase());
     for prefix in ["sd", "vd", "xvd", "hd"] {
         if stem.strip_prefix(prefix).is_some_and(is_letters) {
-            return Some(if number.is_empty() { Spec::Disk } else { Spec::Partition(number.parse().ok()?) });
+            return Some(match number {
+                "" => Spec::Disk(stem.to_owned()),
+                number => Spec::Partition { disk: stem.to_owned(), number: number.parse().ok()? },
+            });
         }
     }
     let is_numbered =
@@ -219,9 +228,30 @@ fn disk(device: &str) -> Option<Spec> {
         return None;
     }
     match stem.strip_suffix('p').filter(|disk| disk.ends_with(|c: char| c.is_ascii_digit())) {
-        Some(_) => Some(Spec::Partition(number.parse().ok()?)),
-        None => Some(Spec::Disk),
+        Some(disk) => Some(Spec::Partition { disk: disk.to_owned(), number: number.parse().ok()? }),
+        None => Some(Spec::Disk(device.to_owned())),
     }
+}
+
+/// The place of a disk among those of its machine, from 0, as its kernel's name has it (`sdb`: 1); `None` where the
+/// number of its controller says nothing of that (`mmcblk1`), or for no name of a disk.
+#[must_use]
+pub fn disk_ordinal(name: &str) -> Option<u64> {
+    for prefix in ["sd", "vd", "xvd", "hd"] {
+        let Some(letters) =
+            name.strip_prefix(prefix).filter(|rest| rest.bytes().all(|b| b.is_ascii_lowercase()))
+        else {
+            continue;
+        };
+        // `z` comes before `aa`.
+        return letters
+            .bytes()
+            .try_fold(0_u64, |sum, letter| {
+                sum.checked_mul(26)?.checked_add(u64::from(letter.checked_sub(b'a')?))?.checked_add(1)
+            })?
+            .checked_sub(1);
+    }
+    name.strip_prefix("nvme")?.split('n').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -249,6 +279,7 @@ mod tests {
     #[test]
     fn volumes_are_named_in_many_ways() {
         let logical = |group: &str, name: &str| Spec::Logical { group: group.into(), name: name.into() };
+        let partition = |disk: &str, number| Spec::Partition { disk: disk.into(), number };
         for (text, want) in [
             ("PARTUUID=AB-01", Spec::PartUuid("ab-01".into())),
             ("PARTLABEL=Root A", Spec::PartLabel(b"Root A".to_vec())),
@@ -258,17 +289,31 @@ mod tests {
             ("/dev/mapper/my--vg-lv--a", logical("my-vg", "lv-a")),
             ("/dev/mapper/luks", Spec::Other(b"/dev/mapper/luks".to_vec())),
             ("/dev/vg0/root", logical("vg0", "root")),
-            ("/dev/sda3", Spec::Partition(3)),
-            ("/dev/vdb", Spec::Disk),
-            ("/dev/xvda1", Spec::Partition(1)),
-            ("/dev/nvme0n1p2", Spec::Partition(2)),
-            ("/dev/nvme0n1", Spec::Disk),
-            ("/dev/mmcblk0p12", Spec::Partition(12)),
+            ("/dev/sda3", partition("sda", 3)),
+            ("/dev/vdb", Spec::Disk("vdb".into())),
+            ("/dev/xvda1", partition("xvda", 1)),
+            ("/dev/nvme0n1p2", partition("nvme0n1", 2)),
+            ("/dev/nvme0n1", Spec::Disk("nvme0n1".into())),
+            ("/dev/mmcblk0p12", partition("mmcblk0", 12)),
             ("/dev/md0", Spec::Other(b"/dev/md0".to_vec())),
             ("/dev/sda99999999999", Spec::Other(b"/dev/sda99999999999".to_vec())),
             ("host:/export", Spec::Other(b"host:/export".to_vec())),
         ] {
             assert_eq!(spec(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn disks_are_counted_by_their_names() {
+        for (name, want) in [
+            ("sda", Some(0)),
+            ("vdb", Some(1)),
+            ("xvdf", Some(5)),
+            ("sdaa", Some(26)),
+            ("nvme1n1", Some(1)),
+            ("mmcblk1", None),
+        ] {
+            assert_eq!(disk_ordinal(name), want, "{name}");
         }
     }
 }

@@ -37,25 +37,32 @@ pub(super) fn systems(inventory: &mut Inventory, disks: Vec<NamedDisk>, run: &Ru
     let limits = &run.options.source.limits;
     let mut volumes = Volumes::default();
     let mut opened = Vec::new();
-    for NamedDisk { name, disk, notes } in disks {
+    for (index, NamedDisk { name, disk, notes }) in disks.into_iter().enumerate() {
         match disk {
             Ok(mut disk) => {
                 disk.notes.extend(notes);
-                opened.push((name, disk));
+                opened.push((index, name, disk));
             }
             Err(error) => {
-                let place = Place(&name);
+                let place = Place { name: &name, disk: index };
                 inventory.gaps.push(place.gap("image", &error));
                 inventory.coverage.push(Coverage::of_place(place.of("image"), "disk image", "disk", false));
             }
         }
     }
     // What lies on several disks of a machine is put together.
-    let data: Vec<_> = opened.iter().map(|(_, disk)| Arc::clone(&disk.data)).collect();
+    let data: Vec<_> = opened.iter().map(|(_, _, disk)| Arc::clone(&disk.data)).collect();
     let layouts = volume::volumes_of_all(&data, limits);
     let mut joined = joined(&layouts);
-    for ((name, disk), layout) in opened.into_iter().zip(layouts) {
-        add_disk(inventory, &mut volumes, (&Place(&name), &mut joined), disk, layout, limits);
+    for ((index, name, disk), layout) in opened.into_iter().zip(layouts) {
+        add_disk(
+            inventory,
+            &mut volumes,
+            (&Place { name: &name, disk: index }, &mut joined),
+            disk,
+            layout,
+            limits,
+        );
     }
     add_nested(&mut volumes, limits);
     let Found { systems: found, passed, gaps } = root::systems(&volumes.roots, limits);
@@ -154,12 +161,16 @@ fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Cov
 }
 
 /// A disk of the image, by its name where there are several.
-struct Place<'a>(&'a str);
+struct Place<'a> {
+    name: &'a str,
+    /// Which of the image's disks it is.
+    disk: usize,
+}
 
 impl Place<'_> {
     /// A place on it.
     fn of(&self, within: &str) -> String {
-        match self.0 {
+        match self.name {
             "" => within.to_owned(),
             name => format!("{name}: {within}"),
         }
@@ -274,6 +285,7 @@ fn add_volumes(
         volumes.about.push(About { coverage: row, role: volume.role.clone() });
         volumes.roots.push(root::Volume {
             place,
+            disk: disk.disk,
             number: volume.number,
             is_disk: is_disk && index == 0,
             part_uuid: volume.part_uuid,
@@ -295,7 +307,7 @@ fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
         if volume.place.matches(": /").count() as u64 >= limits.nested_images.max {
             continue;
         }
-        let outer = volume.place.clone();
+        let (outer, disk) = (volume.place.clone(), volume.disk);
         for Nested { path, layers } in root::nested(&**tree) {
             let place = format!("{outer}: {path}");
             let below = layers.len().saturating_sub(1);
@@ -307,6 +319,7 @@ fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
             volumes.about.push(About { coverage: row, role: Role::Candidate });
             volumes.roots.push(root::Volume {
                 place,
+                disk,
                 number: None,
                 is_disk: false,
                 part_uuid: None,

@@ -625,6 +625,7 @@ fn a_root_on_a_volume_gives_the_inventory_of_its_directory() {
 fn volume(number: u32, tree: Result<Arc<dyn FileTree>>) -> root::Volume {
     root::Volume {
         place: format!("partition {number}"),
+        disk: 0,
         number: Some(number),
         is_disk: false,
         part_uuid: Some(format!("0000-{number:02}")),
