@@ -92,11 +92,12 @@ pub fn build(inputs: &Inputs<'_>, options: &BuildOptions) -> Result<Baseline> {
             digest: host.inventory.content_id,
             votes,
         });
-        for (id, system) in named_systems(id, host) {
+        // Of the systems of a disk one runs at a time, so that they have one vote together.
+        for system in &host.inventory.systems {
             let Some(platform) = &system.platform else { continue };
             let key = (platform.clone(), system.channel.clone());
             let taken_at = host.inventory.taken_at.min(options.as_of);
-            platforms.entry(key).or_default().add_system(system, &id, platform, taken_at, votes);
+            platforms.entry(key).or_default().add_system(system, id, platform, taken_at, votes);
         }
     }
     add_channels(inputs.channels, options.as_of, &mut platforms, &mut sources)?;
@@ -280,16 +281,6 @@ fn check(host: &HostInput, as_of: Time) -> Result<()> {
 /// Where a system of a host is.
 fn place(system: &System) -> String {
     system.volume.clone().unwrap_or_else(|| system.root.to_string())
-}
-
-/// The systems of a host, each with the id that it votes with.
-fn named_systems<'a>(id: &HostId, host: &'a HostInput) -> Vec<(HostId, &'a System)> {
-    let systems = &host.inventory.systems;
-    let ids = systems.iter().enumerate().map(|(at, system)| match at {
-        0 => id.clone(),
-        _ => HostId::of(&format!("{}#{}", host.id, place(system))),
-    });
-    ids.zip(systems).collect()
 }
 
 #[cfg(test)]
