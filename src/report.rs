@@ -185,6 +185,14 @@ impl SystemReport {
 }
 
 impl ImageReport {
+    /// The gaps of one of its systems alone, and of the image as a whole.
+    #[must_use]
+    pub fn gaps_of(&self, system: Option<&SystemReport>) -> Vec<&Gap> {
+        let volumes = || self.systems.iter().filter_map(|system| system.volume.as_deref());
+        let wanted = system.and_then(|system| system.volume.as_deref());
+        self.gaps.iter().filter(|gap| gap.owner(volumes()) == wanted).collect()
+    }
+
     /// Audits an inventory: every system is compared and judged; an image without one is incomplete.
     #[must_use]
     pub fn of(
@@ -200,7 +208,7 @@ impl ImageReport {
             .iter()
             .map(|system| {
                 let drift = drift::between(system, baseline, &options);
-                let judgement = judge(&drift, &inventory.gaps, standard, support);
+                let judgement = judge(&drift, &inventory.gaps_of(system), standard, support);
                 SystemReport::new(system, drift, judgement)
             })
             .collect();

@@ -269,3 +269,27 @@ pub struct Gap {
     /// Whether an image with this gap can pass.
     pub required: bool,
 }
+
+impl Gap {
+    /// The volume among those of an image's systems whose system has this gap; `None` where it is the image's, so
+    /// that it counts for every system. Where there are several systems, the places of each begin with its volume.
+    #[must_use]
+    pub fn owner<'v>(&self, volumes: impl IntoIterator<Item = &'v str>) -> Option<&'v str> {
+        let is_in =
+            |volume: &&str| self.place.strip_prefix(*volume).is_some_and(|rest| rest.starts_with(": "));
+        volumes.into_iter().filter(is_in).max_by_key(|volume| volume.len())
+    }
+}
+
+impl Inventory {
+    /// The gaps that count for one of its systems: its own, and those of the image as a whole.
+    #[must_use]
+    pub fn gaps_of(&self, system: &System) -> Vec<Gap> {
+        let volumes = || self.systems.iter().filter_map(|system| system.volume.as_deref());
+        let counts = |gap: &&Gap| {
+            let owner = gap.owner(volumes());
+            owner.is_none() || owner == system.volume.as_deref()
+        };
+        self.gaps.iter().filter(counts).cloned().collect()
+    }
+}

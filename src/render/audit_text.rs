@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::drift::{Change, Counts, PackageDrift};
-use crate::model::Time;
+use crate::model::{Gap, Time};
 use crate::report::{ImageReport, Report, SystemReport};
 use crate::standard::{Code, Effect, Finding, Outcome, State, Upgrade, Verdict};
 
@@ -104,21 +104,41 @@ fn image_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
         return lines;
     }
     if image.systems.is_empty() {
-        lines.push(format!("{}  {reference}: no verdict: {}", label(image.outcome), unread(image)));
+        lines.push(format!("{}  {reference}: no verdict: {}", label(image.outcome), unread(&image.gaps)));
+    }
+    let of_all = gap_lines(&image.gaps_of(None), detail);
+    let are_several = image.systems.len() > 1;
+    if are_several && !of_all.is_empty() {
+        lines.push(format!("{reference}: what follows counts for every system"));
+        lines.extend(of_all.iter().skip(1).cloned());
+        lines.push(String::new());
     }
     for system in &image.systems {
         let why = why(system, image);
         lines.push(format!("{}  {reference}: {}", label(system.verdict.outcome), plain(&why)));
         lines.extend(system_lines(system, detail));
+        if system.volume.is_some() {
+            lines.extend(gap_lines(&image.gaps_of(Some(system)), detail));
+        }
     }
-    lines.extend(gap_lines(image, detail));
+    if !are_several {
+        lines.extend(of_all);
+    }
     lines
 }
 
 /// The verdict in one breath.
 pub(super) fn why(system: &SystemReport, image: &ImageReport) -> String {
     let verdict = &system.verdict;
-    let platform = system.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
+    let named = || {
+        system.os.as_ref().map(|os| match (&os.pretty_name, &os.version_id) {
+            (Some(name), _) => name.clone(),
+            (None, Some(version)) => format!("{} {version}", os.id),
+            (None, None) => os.id.clone(),
+        })
+    };
+    let platform = system.platform.as_ref().map(ToString::to_string).or_else(named);
+    let platform = platform.unwrap_or_else(|| "unknown platform".to_owned());
     let age = age(verdict);
     let allowed = allowed(verdict);
     let reason = match verdict.state {
@@ -126,9 +146,18 @@ pub(super) fn why(system: &SystemReport, image: &ImageReport) -> String {
         State::Drifted => format!("drifted: {age} behind production, {allowed}"),
         State::Unsupported => first(system, Effect::Fail).unwrap_or_else(|| "no longer supported".into()),
         State::Incomplete => {
-            let other =
-                system.findings.iter().find(|f| f.effect == Effect::Incomplete && f.code != Code::Gap);
-            format!("no verdict: {}", other.map_or_else(|| unread(image), |finding| finding.message.clone()))
+            let all =
+                || system.findings.iter().filter(|f| f.effect == Effect::Incomplete && f.code != Code::Gap);
+            // Without a package nothing says for which architecture it is.
+            let other = all().find(|f| f.code == Code::NoPackages).or_else(|| all().next());
+            let own = || {
+                let mut gaps = image.gaps_of(None);
+                if system.volume.is_some() {
+                    gaps.extend(image.gaps_of(Some(system)));
+                }
+                unread(gaps)
+            };
+            format!("no verdict: {}", other.map_or_else(own, |finding| finding.message.clone()))
         }
         State::Due => {
             format!("due: {age} behind production, {allowed}; leaves the target on {}", leaves(verdict))
@@ -148,8 +177,8 @@ pub(super) fn why(system: &SystemReport, image: &ImageReport) -> String {
     }
 }
 
-pub(super) fn unread(image: &ImageReport) -> String {
-    let parts = image.gaps.iter().filter(|gap| gap.required).count();
+pub(super) fn unread<'g>(gaps: impl IntoIterator<Item = &'g Gap>) -> String {
+    let parts = gaps.into_iter().filter(|gap| gap.required).count();
     format!("{} could not be read", count(parts, "required part", "required parts"))
 }
 
@@ -399,8 +428,8 @@ fn other_lines(drift: &[PackageDrift], detail: Detail) -> Vec<String> {
     }
 }
 
-fn gap_lines(image: &ImageReport, detail: Detail) -> Vec<String> {
-    let mut gaps: Vec<_> = image.gaps.iter().filter(|gap| gap.required || detail.verbose).collect();
+fn gap_lines(gaps: &[&Gap], detail: Detail) -> Vec<String> {
+    let mut gaps: Vec<&Gap> = gaps.iter().copied().filter(|gap| gap.required || detail.verbose).collect();
     gaps.sort_by_key(|gap| !gap.required);
     if gaps.is_empty() {
         return Vec::new();
