@@ -191,7 +191,7 @@ fn inventory(args: InventoryArgs, talk: Talk) -> Result<Outcome> {
     }
     let max_bytes = scan.source.limits.markdown_bytes.as_len();
     Ok(deliver(&outputs, talk, outcome, |format| match format {
-        Format::Markdown => Ok(render::inventory_markdown(&inventories, max_bytes)),
+        Format::Markdown => Ok(render::inventory_markdown(&inventories, args.layout, max_bytes)),
         Format::Json => inventories_json(&inventories),
         Format::Text => {
             let text = |inventory| match args.layout {
@@ -310,12 +310,18 @@ fn explain(args: ExplainArgs, talk: Talk) -> Result<Outcome> {
         audit::explain_package(&args.image, &args.package, &Yardstick { baseline, standard }, &scan, as_of)?
     };
     note(&scan, talk);
-    let references = inventories.iter().flat_map(|i| i.systems.iter().map(|_| &i.image.reference));
+    let references = inventories.iter().flat_map(|inventory| {
+        let reference = &inventory.image.reference;
+        inventory.systems.iter().map(move |system| match &system.volume {
+            Some(volume) => format!("{reference} on {volume}:"),
+            None => reference.clone(),
+        })
+    });
     Ok(deliver(&outputs, talk, Outcome::Pass, |format| match format {
         Format::Json => json(&explanations),
         Format::Text | Format::Markdown => {
             let pairs = references.clone().zip(&explanations);
-            let texts = pairs.map(|(r, e)| render::explain_text(r, e, detail(talk)));
+            let texts = pairs.map(|(r, e)| render::explain_text(&r, e, detail(talk)));
             Ok(texts.collect::<Vec<_>>().join("\n"))
         }
     }))

@@ -85,7 +85,7 @@ fn all() -> Vec<(&'static str, String, bool)> {
         ("baseline", baseline_text(&summarize(&loaded.baseline)), false),
         ("history", loaded.baseline.platforms[0].sources.iter().map(history_text).collect(), false),
         ("audit markdown", audit_markdown(&report, most), true),
-        ("inventory markdown", inventory_markdown(&[a, b], most), true),
+        ("inventory markdown", inventory_markdown(&[a, b], true, most), true),
         ("compare markdown", compare_markdown(&comparison, most), true),
         ("compare reports markdown", compare_markdown(&reports, most), true),
     ]

@@ -12,9 +12,10 @@ pub fn inventory_text(inventory: &Inventory, detail: Detail) -> String {
     for system in &inventory.systems {
         let platform = system.platform.as_ref().map_or("unknown platform".into(), ToString::to_string);
         let name = system.os.as_ref().and_then(|os| os.pretty_name.clone()).unwrap_or_default();
+        let volume = system.volume.as_ref().map(|volume| format!(" on {volume}")).unwrap_or_default();
         lines.push(format!(
             "      {}  {}  {}",
-            plain(&platform),
+            plain(&format!("{platform}{volume}")),
             plain(&name),
             paint(FAINT, count(system.packages.len(), "package", "packages"))
         ));
@@ -65,6 +66,23 @@ fn boot_line(boot: &Boot) -> String {
 /// Where everything of an image is, as text: volumes in the order of the disk, then what was found inside.
 #[must_use]
 pub fn layout_text(inventory: &Inventory) -> String {
+    let mut table = Table::new(&LAYOUT, &[2, 3]);
+    let rows = layout_rows(inventory);
+    let mut lines = vec![head(inventory)];
+    if !rows.is_empty() {
+        rows.into_iter().for_each(|row| table.row(row));
+        lines.push(String::new());
+        lines.extend(table.lines(6, usize::MAX));
+    }
+    lines.extend(gaps(inventory));
+    lines.join("\n") + "\n"
+}
+
+/// What is told of every place of a layout.
+pub(super) const LAYOUT: [&str; 7] = ["what", "where", "starts at", "size", "role", "read", "note"];
+
+/// The places of a layout, in the order of the disk.
+pub(super) fn layout_rows(inventory: &Inventory) -> Vec<[String; 7]> {
     let mut rows: Vec<&Coverage> = inventory.coverage.iter().collect();
     // Of several disks each has its name before its volumes'.
     let disk = |row: &Coverage| row.place.rsplit_once(": ").map(|(disk, _)| disk.to_owned());
@@ -78,9 +96,8 @@ pub fn layout_text(inventory: &Inventory) -> String {
             row.place.clone(),
         )
     });
-    let mut table = Table::new(&["what", "where", "starts at", "size", "role", "read", "note"], &[2, 3]);
-    for row in rows {
-        table.row([
+    let cells = |row: &&Coverage| {
+        [
             row.kind.clone(),
             row.place.clone(),
             row.offset_bytes.map(size).unwrap_or_default(),
@@ -88,12 +105,9 @@ pub fn layout_text(inventory: &Inventory) -> String {
             row.role.clone(),
             if row.read { "yes" } else { "NO" }.to_owned(),
             row.note.clone().unwrap_or_default(),
-        ]);
-    }
-    let mut lines = vec![head(inventory), String::new()];
-    lines.extend(table.lines(6, usize::MAX));
-    lines.extend(gaps(inventory));
-    lines.join("\n") + "\n"
+        ]
+    };
+    rows.iter().map(cells).collect()
 }
 
 /// A number of bytes in the largest binary unit that leaves at least one, with one decimal where it is not whole.

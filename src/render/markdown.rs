@@ -14,6 +14,7 @@ use crate::report::{ImageReport, Report, SystemReport};
 use crate::standard::{Code, Effect, Outcome, Upgrade, Verdict};
 
 use super::audit_text::{Source, age, by_source, outcome_word, overall, why, yardstick};
+use super::inventory_text::{LAYOUT, layout_rows};
 use super::{compare_text as words, count, some_of};
 
 mod page;
@@ -90,9 +91,11 @@ fn verdict_rows(image: &ImageReport) -> Vec<(Outcome, String)> {
     }
     let systems = image.systems.iter().map(|system| {
         let verdict = &system.verdict;
+        let volume =
+            system.volume.as_ref().map(|volume| format!(" on {}", prose(volume))).unwrap_or_default();
         let cells = [
             mark(verdict.outcome),
-            name.clone(),
+            format!("{name}{volume}"),
             system.platform.as_ref().map_or("unknown".into(), |platform| code(&platform.to_string())),
             verdict.state.name().to_string(),
             aged(verdict),
@@ -272,9 +275,10 @@ fn gap_row(side: &str, gap: &Gap) -> String {
     format!("- {side}{}: {}{optional}\n", code(&gap.place), prose(&gap.reason))
 }
 
-/// Inventories: what was found in numbers, and what was not read, in at most `max_bytes`.
+/// Inventories: what was found in numbers, where everything of them is (if that is wanted), and what was not read,
+/// in at most `max_bytes`.
 #[must_use]
-pub fn inventory_markdown(inventories: &[Inventory], max_bytes: usize) -> String {
+pub fn inventory_markdown(inventories: &[Inventory], with_layout: bool, max_bytes: usize) -> String {
     let mut page = Page::new(max_bytes);
     let required = |inventory: &Inventory| inventory.gaps.iter().filter(|gap| gap.required).count();
     let incomplete = inventories.iter().filter(|inventory| required(inventory) > 0).count();
@@ -292,21 +296,24 @@ pub fn inventory_markdown(inventories: &[Inventory], max_bytes: usize) -> String
             0 => unread.to_string(),
             more => format!("{unread}, and {more} not required"),
         };
-        let mut system = |platform: String, packages: String, sources: String| {
-            let head = [sign.clone(), code(&inventory.image.reference), inventory.image.kind.to_string()];
+        let mut system = |volume: Option<&String>, platform: String, packages: String, sources: String| {
+            let volume = volume.map(|volume| format!(" on {}", prose(volume))).unwrap_or_default();
+            let name = format!("{}{volume}", code(&inventory.image.reference));
+            let head = [sign.clone(), name, inventory.image.kind.to_string()];
             let cells: Vec<String> =
                 head.into_iter().chain([platform, packages, sources, gaps.clone()]).collect();
             rows.push((unread == 0, row(&cells)));
         };
         if inventory.systems.is_empty() {
-            system("–".into(), "0".into(), "0".into());
+            system(None, "–".into(), "0".into(), "0".into());
         }
         for found in &inventory.systems {
             let platform = found.platform.as_ref().map_or("unknown".into(), |p| code(&p.to_string()));
             let mut sources: Vec<&str> = found.packages.iter().map(|p| p.source.name.as_str()).collect();
             sources.sort_unstable();
             sources.dedup();
-            system(platform, found.packages.len().to_string(), sources.len().to_string());
+            let (packages, sources) = (found.packages.len().to_string(), sources.len().to_string());
+            system(found.volume.as_ref(), platform, packages, sources);
         }
     }
     rows.sort_by_key(|(read, _)| *read);
@@ -317,6 +324,15 @@ pub fn inventory_markdown(inventories: &[Inventory], max_bytes: usize) -> String
         what: "images",
     });
     for inventory in inventories {
+        if with_layout {
+            let rows = layout_rows(inventory).into_iter().map(|cells| row(&cells.map(|cell| prose(&cell))));
+            page.section(Section {
+                open: format!("\n**Layout of {}**\n\n{}", code(&inventory.image.reference), table(&LAYOUT)),
+                rows: rows.collect(),
+                close: String::new(),
+                what: "places",
+            });
+        }
         if let Some(section) = gap_section(&inventory.gaps) {
             page.folded(
                 &format!("Not read of {}", html_code(&inventory.image.reference)),
