@@ -33,10 +33,13 @@ use crate::limits::Limits;
 use crate::model::{Gap, ImagePath};
 use crate::tree::{FileTree, Mount, NodeId, NodeKind, Subvolume, SubvolumeInfo};
 
+mod command_line;
+mod elsewhere;
 mod nested;
 mod plan;
 mod units;
 
+pub use command_line::contradicted;
 pub use nested::{Nested, nested};
 use plan::Plan;
 
@@ -230,6 +233,8 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
             }
         }
     }
+    let all: Vec<(usize, NodeId, Option<SubvolumeInfo>)> =
+        roots.iter().map(|root| (root.volume, root.node, root.subvolume.clone())).collect();
     // A /usr that a system names is not for another one that names none.
     let waiting: Vec<Candidate> =
         roots.into_iter().filter_map(|root| consider(root, volumes, None, limits, &mut found)).collect();
@@ -256,6 +261,17 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
         }
     }
     drop_parts(&mut found.systems);
+    found.gaps.extend(all.iter().filter_map(|(index, node, subvolume)| {
+        let volume = volumes.get(*index)?;
+        let is_kept = subvolume.as_ref().is_some_and(|own| own.is_snapshot || is_kept(&own.path));
+        let is_used = found.systems.iter().filter(|system| system.uses.contains(index)).any(|system| {
+            let mut mounts = system.mounts.iter();
+            subvolume.is_none() || mounts.any(|mount| mount.place == volume.place && mount.node == *node)
+        });
+        let path = subvolume.as_ref().map(|own| &own.path);
+        (!is_kept && !is_used)
+            .then(|| elsewhere::orphan(volume, path, &**volume.tree.as_ref().ok()?, *node))?
+    }));
     // Another slot of an A/B pair boots after the next switch.
     for index in usr {
         let is_used = found.systems.iter().any(|system| system.uses.contains(&index));
@@ -265,7 +281,23 @@ pub fn systems(volumes: &[Volume], limits: &Limits) -> Found {
             found.gaps.push(Gap { place: volume.place.clone(), reason, required: true });
         }
     }
+    tell_roots_once(&mut found.gaps);
     found
+}
+
+/// Leaves out what cannot be read of a volume for the reason for which its root directory cannot.
+fn tell_roots_once(gaps: &mut Vec<Gap>) {
+    let roots: Vec<(String, String)> = gaps
+        .iter()
+        .filter_map(|gap| Some((gap.place.strip_suffix(": /")?.to_owned(), gap.reason.clone())))
+        .collect();
+    gaps.retain(|gap| {
+        gap.place.ends_with(": /")
+            || !roots.iter().any(|(volume, reason)| {
+                gap.reason == *reason
+                    && gap.place.strip_prefix(volume).is_some_and(|rest| rest.starts_with(": /"))
+            })
+    });
 }
 
 /// Whether a tree is that of /usr and not of a root.
@@ -307,17 +339,7 @@ fn consider(
         return None;
     }
     if let Some(subvolume) = candidate.subvolume.as_ref().filter(|_| !mounts_itself) {
-        let is_kept = NOT_BOOTED.iter().any(|folder| {
-            let folder = ImagePath::from(*folder);
-            let mut above = subvolume.path.clone();
-            loop {
-                let is_below = above.as_bytes().ends_with(folder.as_bytes());
-                if is_below || above.is_root() {
-                    break is_below;
-                }
-                above = above.parent();
-            }
-        });
+        let is_kept = is_kept(&subvolume.path);
         if subvolume.is_snapshot || is_kept {
             let what = if subvolume.is_snapshot { "btrfs snapshot" } else { "btrfs subvolume of an engine" };
             found.passed.push((candidate.volume, what, subvolume.path.clone()));
@@ -346,6 +368,21 @@ fn consider(
     first.follow(fstab);
     found.systems.push(first.finish());
     None
+}
+
+/// Whether a container engine or a snapshot tool keeps a subvolume of this path.
+fn is_kept(path: &ImagePath) -> bool {
+    NOT_BOOTED.iter().any(|folder| {
+        let folder = ImagePath::from(*folder);
+        let mut above = path.clone();
+        loop {
+            let is_below = above.as_bytes().ends_with(folder.as_bytes());
+            if is_below || above.is_root() {
+                break is_below;
+            }
+            above = above.parent();
+        }
+    })
 }
 
 /// The deployments of ostree on a volume: their roots, where these are, and the root of their /var.

@@ -30,6 +30,8 @@ pub struct Assembled {
     pub coverage: Vec<Coverage>,
     /// Which package owns which file; empty unless it was asked for.
     pub ownership: Ownership,
+    /// The command lines of the kernels that boot loaders start by themselves, sorted, as far as they are known.
+    pub boot_options: Vec<String>,
 }
 
 /// Joins the squashed facts of one root; `limits` bound how far what boots is followed.
@@ -57,6 +59,7 @@ pub fn assemble(squashed: &Squashed, needs: Needs, limits: &Limits) -> Assembled
     };
     gaps.sort();
     gaps.dedup();
+    let (boot, boot_options) = boot::boot(squashed, limits);
     Assembled {
         system: System {
             platform,
@@ -64,13 +67,14 @@ pub fn assemble(squashed: &Squashed, needs: Needs, limits: &Limits) -> Assembled
             root: ImagePath::root(),
             volume: None,
             os,
-            boot: boot::boot(squashed, limits),
+            boot,
             packages,
             releases,
         },
         gaps,
         coverage: coverage(squashed),
         ownership: ownership::join(squashed),
+        boot_options,
     }
 }
 

@@ -136,7 +136,7 @@ impl Collector for Boot {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn serves(&self) -> Needs {

@@ -45,6 +45,8 @@ pub struct BlsEntry {
     pub efi: Option<String>,
     /// `architecture`.
     pub architecture: Option<String>,
+    /// `options`: the kernel's command line; of several lines all, in their order.
+    pub options: Option<String>,
     /// The kernel's release, as a unified kernel image says it.
     pub uname: Option<String>,
     /// It is a unified kernel image, of type 2.
@@ -102,6 +104,12 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Option<BlsEnt
             "linux" => &mut entry.linux,
             "efi" | "uki" => &mut entry.efi,
             "architecture" => &mut entry.architecture,
+            "options" => {
+                let options = entry.options.get_or_insert_default();
+                options.push(' ');
+                options.push_str(value.trim());
+                continue;
+            }
             _ => continue,
         };
         *field = Some(value.trim().to_owned());

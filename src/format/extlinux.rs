@@ -42,6 +42,8 @@ pub struct Label {
     pub title: Option<String>,
     /// `LINUX` or `KERNEL`.
     pub kernel: Option<String>,
+    /// `APPEND`: the kernel's command line.
+    pub options: String,
     /// `MENU DEFAULT`.
     pub is_menu_default: bool,
 }
@@ -70,6 +72,11 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Extlinux> {
             "linux" | "kernel" => {
                 if let Some(label) = config.labels.last_mut() {
                     label.kernel = value.split([' ', '\t']).next().map(str::to_owned);
+                }
+            }
+            "append" => {
+                if let Some(label) = config.labels.last_mut() {
+                    label.options = value.to_owned();
                 }
             }
             "menu" => menu(&mut config, value),
@@ -133,7 +140,8 @@ impl Extlinux {
                 // It is a kernel with its options.
                 None => {
                     let kernel = name.split([' ', '\t']).next().map(str::to_owned);
-                    Ok(Label { name: name.clone(), title: None, kernel, is_menu_default: false })
+                    let options = name.split_once([' ', '\t']).unwrap_or_default().1.to_owned();
+                    Ok(Label { name: name.clone(), title: None, kernel, options, is_menu_default: false })
                 }
             },
             None if !self.includes.is_empty() => Err(or_included("it names no default".to_owned())),

@@ -56,6 +56,7 @@ pub fn decode(name: &str, content: &dyn ReadAt, limits: &Limits) -> Result<Optio
     let Some(title) = first(&["PRETTY_NAME", "IMAGE_ID", "NAME", "ID"]) else { return Ok(None) };
     let uname = text(b".uname\0\0", limits.os_release_bytes)?;
     let uname = uname.map(|bytes| String::from_utf8_lossy(&bytes).trim_matches(['\0', '\n', ' ']).to_owned());
+    let options = text(b".cmdline", limits.os_release_bytes)?;
     let (id, tries_left) = without_tries(stem);
     Ok(Some(BlsEntry {
         id: id.to_owned(),
@@ -64,6 +65,8 @@ pub fn decode(name: &str, content: &dyn ReadAt, limits: &Limits) -> Result<Optio
         version: first(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]),
         sort_key: first(&["IMAGE_ID", "ID"]),
         efi: Some(format!("/EFI/Linux/{name}")),
+        options: options
+            .map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches('\0').trim().to_owned()),
         uname: uname.filter(|release| is_release(release)),
         is_unified: true,
         ..BlsEntry::default()

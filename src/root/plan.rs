@@ -81,6 +81,7 @@ impl<'a> Plan<'a> {
 
     pub(super) fn finish(mut self) -> SystemRoot {
         self.discover();
+        self.look_elsewhere();
         self.system
     }
 

@@ -80,15 +80,23 @@ pub(super) fn systems(inventory: &mut Inventory, disks: Vec<NamedDisk>, run: &Ru
         return;
     }
     let is_one = found.len() == 1;
+    let (mut read_systems, mut all) = (Vec::new(), Vec::new());
     for system in found {
+        read_systems.push(read(&system, run));
+        all.push(system);
+    }
+    for (system, (read, gaps, coverage, options)) in all.iter().zip(read_systems) {
         let name = system.place.clone();
         let place = |gap: Gap| match is_one {
             true => gap,
             false => Gap { place: format!("{name}: {}", gap.place), ..gap },
         };
         inventory.gaps.extend(system.gaps.iter().cloned().map(place));
-        let (read, gaps, coverage) = read(system, run);
         inventory.gaps.extend(gaps.into_iter().map(place));
+        let contradicted =
+            options.iter().flat_map(|line| root::contradicted(system, line, &all, &volumes.roots));
+        let boot = |reason| Gap { place: "boot".to_owned(), reason, required: true };
+        inventory.gaps.extend(contradicted.map(boot).map(place));
         let here = |row: Coverage| match is_one {
             true => row,
             false => Coverage { place: format!("{name}: {}", row.place), ..row },
@@ -136,13 +144,13 @@ fn joined(layouts: &[Result<Layout>]) -> Joined {
     joined
 }
 
-/// What one system holds; its gaps; the databases that were found.
-fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Coverage>) {
+/// What one system holds; its gaps; the databases that were found; the command lines of what boots.
+fn read(system: &SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Coverage>, Vec<String>) {
     let limits = &run.options.source.limits;
     let mut gaps = Vec::new();
-    let stratum = match TreeStratum::new(StratumId(0), system.mounts, Arc::clone(limits)) {
+    let stratum = match TreeStratum::new(StratumId(0), system.mounts.clone(), Arc::clone(limits)) {
         Ok(stratum) => stratum,
-        Err(error) => return (None, vec![required(&error)], Vec::new()),
+        Err(error) => return (None, vec![required(&error)], Vec::new(), Vec::new()),
     };
     let facts = gather_root(&stratum, run).unwrap_or_else(|error| {
         gaps.push(required(&error));
@@ -157,7 +165,7 @@ fn read(system: SystemRoot, run: &Run<'_>) -> (Option<System>, Vec<Gap>, Vec<Cov
     }
     let System { os, packages, .. } = &assembled.system;
     let is_one = os.is_some() || !packages.is_empty();
-    (is_one.then_some(assembled.system), gaps, assembled.coverage)
+    (is_one.then_some(assembled.system), gaps, assembled.coverage, assembled.boot_options)
 }
 
 /// A disk of the image, by its name where there are several.
@@ -200,6 +208,10 @@ fn add_disk(
     let doubts = disk.doubts.into_iter();
     inventory.gaps.extend(doubts.map(|reason| Gap { place: place.of("image"), reason, required: true }));
     let mut notes = disk.notes;
+    // A hypervisor starts them when somebody asks it to.
+    let snapshots = notes.iter().filter(|note| note.starts_with("internal snapshots"));
+    let told = |reason: &String| Gap { place: place.of("image"), reason: reason.clone(), required: false };
+    inventory.gaps.extend(snapshots.map(told));
     match layout {
         Ok(layout) => {
             notes.extend(layout.notes.iter().cloned());
@@ -304,15 +316,17 @@ fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
     while let Some(volume) = volumes.roots.get(at) {
         at += 1;
         let Ok(tree) = &volume.tree else { continue };
-        if volume.place.matches(": /").count() as u64 >= limits.nested_images.max {
-            continue;
-        }
+        let deeper = (volume.place.matches(": /").count() as u64).saturating_add(1);
+        let is_allowed = limits.nested_images.check(deeper).map(|_| ());
         let (outer, disk) = (volume.place.clone(), volume.disk);
         for Nested { path, layers } in root::nested(&**tree) {
             let place = format!("{outer}: {path}");
             let below = layers.len().saturating_sub(1);
             let below: Vec<String> = layers.iter().take(below).map(|(path, _)| path.to_string()).collect();
-            let (kind, size_bytes, tree) = open_nested(layers, limits);
+            let (kind, size_bytes, tree) = match &is_allowed {
+                Ok(()) => open_nested(layers, limits),
+                Err(error) => ("file".to_owned(), None, Err(error.clone())),
+            };
             let mut row = Coverage::of_place(place.clone(), &kind, "", true);
             row.size_bytes = size_bytes;
             row.note = (!below.is_empty()).then(|| format!("laid over {}", below.join(", ")));

@@ -14,11 +14,21 @@ use crate::limits::Limits;
 use crate::model::{Boot, BootLoader, ImagePath};
 use crate::stratum::Node;
 
-/// What boots; `None` if there is no boot loader's configuration.
-pub(super) fn boot(squashed: &Squashed, limits: &Limits) -> Option<Boot> {
+/// What boots, `None` if there is no boot loader's configuration; and the command lines of the kernels that boot
+/// loaders start, of each that is known.
+pub(super) fn boot(squashed: &Squashed, limits: &Limits) -> (Option<Boot>, Vec<String>) {
     let mut all = grub(squashed, limits);
     all.extend(systemd_boot(squashed));
     all.extend(extlinux(squashed));
+    let (all, options): (Vec<Boot>, Vec<Option<String>>) = all.into_iter().unzip();
+    let mut options: Vec<String> = options.into_iter().flatten().collect();
+    options.sort();
+    options.dedup();
+    (agreed(all), options)
+}
+
+/// What several boot loaders start, where they agree.
+fn agreed(all: Vec<Boot>) -> Option<Boot> {
     // The order is that of the loaders and places above, so the first names the file.
     let mut all = all.into_iter();
     let mut first = all.next()?;
@@ -55,6 +65,9 @@ fn said<'s>(squashed: &'s Squashed, place: &ImagePath) -> Option<&'s BootFact> {
     })
 }
 
+/// The default of a boot loader: its title, kernel, the kernel's release and its command line.
+type Chosen = (Option<String>, String, Option<String>, String);
+
 /// Files directly in a directory, wherever links lead from it.
 fn files_in<'s>(squashed: &'s Squashed, directory: &ImagePath) -> Vec<&'s ImagePath> {
     let Resolved::Directory(real) = squashed.resolve(directory) else { return Vec::new() };
@@ -67,16 +80,16 @@ fn found(
     squashed: &Squashed,
     loader: BootLoader,
     config: &ImagePath,
-    default: Result<(Option<String>, String, Option<String>), String>,
-) -> Boot {
+    default: Result<Chosen, String>,
+) -> (Boot, Option<String>) {
     let blank =
         Boot { loader, config: config.clone(), title: None, kernel: None, version: None, unknown: None };
     match default {
-        Ok((title, kernel, version)) => {
+        Ok((title, kernel, version, options)) => {
             let version = version.or_else(|| release(squashed, &kernel));
-            Boot { title, kernel: Some(kernel), version, ..blank }
+            (Boot { title, kernel: Some(kernel), version, ..blank }, Some(options))
         }
-        Err(why) => Boot { unknown: Some(why), ..blank },
+        Err(why) => (Boot { unknown: Some(why), ..blank }, None),
     }
 }
 
@@ -99,7 +112,7 @@ fn release(squashed: &Squashed, path: &str) -> Option<String> {
 }
 
 /// Every `grub.cfg` that says something of its own.
-fn grub(squashed: &Squashed, limits: &Limits) -> Vec<Boot> {
+fn grub(squashed: &Squashed, limits: &Limits) -> Vec<(Boot, Option<String>)> {
     let mut configs: Vec<ImagePath> =
         GRUB.iter().map(|place| ImagePath::from(*place).join("grub.cfg")).collect();
     for esp in ESP {
@@ -108,7 +121,7 @@ fn grub(squashed: &Squashed, limits: &Limits) -> Vec<Boot> {
         let below = squashed.below(&real).map(|(path, _)| path);
         configs.extend(below.filter(|path| path.name() == b"grub.cfg").cloned());
     }
-    let mut all: Vec<Boot> = Vec::new();
+    let mut all = Vec::new();
     for config in &configs {
         let Some(fact) = said(squashed, config) else { continue };
         let directory = format!("/{}", String::from_utf8_lossy(config.parent().as_bytes()));
@@ -123,7 +136,7 @@ fn grub(squashed: &Squashed, limits: &Limits) -> Vec<Boot> {
         };
         let default = default.map(|default| {
             let version = default.version;
-            (Some(default.title), default.kernel, version)
+            (Some(default.title), default.kernel, version, default.options)
         });
         all.push(found(squashed, BootLoader::Grub, config, default));
     }
@@ -181,6 +194,7 @@ impl evaluate::Files for GrubFiles<'_> {
         let menu = entries.into_iter().map(|entry| evaluate::BlsMenuEntry {
             title: entry.shown().to_owned(),
             version: entry.release().map(str::to_owned),
+            options: entry.options.clone().unwrap_or_default(),
             kernel: entry.linux.unwrap_or_default(),
             id: entry.id,
         });
@@ -213,7 +227,7 @@ fn entries(
 }
 
 /// What systemd-boot starts, if it is there.
-fn systemd_boot(squashed: &Squashed) -> Option<Boot> {
+fn systemd_boot(squashed: &Squashed) -> Option<(Boot, Option<String>)> {
     let confs = ESP.map(|esp| ImagePath::from(esp).join("loader/loader.conf"));
     let conf = confs.iter().find_map(|place| Some((place, said(squashed, place)?)));
     let is_installed = ESP.iter().any(|esp| {
@@ -240,10 +254,7 @@ fn systemd_boot(squashed: &Squashed) -> Option<Boot> {
 }
 
 /// The entry that systemd-boot starts without its EFI variables: the first that fits the pattern, else the first.
-fn systemd_default(
-    mut entries: Vec<BlsEntry>,
-    pattern: Option<&str>,
-) -> Result<(Option<String>, String, Option<String>), String> {
+fn systemd_default(mut entries: Vec<BlsEntry>, pattern: Option<&str>) -> Result<Chosen, String> {
     let pattern = pattern.unwrap_or("*");
     if pattern.starts_with('@') {
         return Err(format!("its default is `{pattern}`, which is in a variable of the firmware"));
@@ -258,11 +269,12 @@ fn systemd_default(
     // Where nothing fits, all count.
     let entry = entries.iter().find(fits).or(entries.first()).ok_or("it has no entry")?;
     let kernel = entry.linux.clone().or_else(|| entry.efi.clone()).unwrap_or_default();
-    Ok((Some(entry.shown().to_owned()), kernel, entry.release().map(str::to_owned)))
+    let options = entry.options.clone().unwrap_or_default();
+    Ok((Some(entry.shown().to_owned()), kernel, entry.release().map(str::to_owned), options))
 }
 
 /// What every configuration of extlinux starts.
-fn extlinux(squashed: &Squashed) -> Vec<Boot> {
+fn extlinux(squashed: &Squashed) -> Vec<(Boot, Option<String>)> {
     let mut all = Vec::new();
     for place in EXTLINUX {
         let place = ImagePath::from(place);
@@ -270,7 +282,7 @@ fn extlinux(squashed: &Squashed) -> Vec<Boot> {
             Some(BootFact::Extlinux(config)) => config.chosen().and_then(|label| {
                 let title = label.title.unwrap_or(label.name);
                 let kernel = label.kernel.ok_or_else(|| format!("its default `{title}` names no kernel"))?;
-                Ok((Some(title), kernel, None))
+                Ok((Some(title), kernel, None, label.options))
             }),
             Some(BootFact::Unread(why)) => Err(why.clone()),
             _ => continue,

@@ -55,6 +55,8 @@ pub struct BlsMenuEntry {
     pub kernel: String,
     /// The kernel's release, where the entry tells it.
     pub version: Option<String>,
+    /// The kernel's command line, as the entry has it.
+    pub options: String,
 }
 
 /// The default entry.
@@ -68,6 +70,8 @@ pub struct Default {
     pub kernel: String,
     /// The kernel's release, where an entry of the Boot Loader Specification tells it.
     pub version: Option<String>,
+    /// The kernel's command line; words that are not known are left out.
+    pub options: String,
 }
 
 /// The default of a script that lies in `directory`, or why it is not known.
@@ -137,7 +141,7 @@ enum Certain {
 enum Kind<'a> {
     Entry(&'a [Command]),
     Submenu(&'a [Command]),
-    Bls { kernel: String, version: Option<String> },
+    Bls { kernel: String, version: Option<String>, options: String },
 }
 
 #[derive(Debug, Clone)]
@@ -157,6 +161,8 @@ struct State<'a> {
     menu: Vec<Entry<'a>>,
     /// What was loaded last, outside of an entry or within the one that is followed.
     kernel: Option<String>,
+    /// Its command line.
+    options: String,
     is_hypervisor: bool,
     /// What it starts other than a Linux.
     other: Option<String>,

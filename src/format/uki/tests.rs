@@ -54,6 +54,7 @@ fn sections_say_what_it_is() {
             sort_key: Some("debian".into()),
             efi: Some("/EFI/Linux/debian-6.12.48+deb13-amd64+3-1.efi".into()),
             uname: Some("6.12.48+deb13-amd64".into()),
+            options: Some("quiet".into()),
             is_unified: true,
             ..BlsEntry::default()
         }

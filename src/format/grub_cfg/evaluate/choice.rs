@@ -17,7 +17,10 @@ impl Run<'_> {
         }
         if self.state.menu.is_empty() && depth == 0 {
             return Ok(match self.state.kernel.take() {
-                Some(kernel) => Ok(Default { title: String::new(), id: None, kernel, version: None }),
+                Some(kernel) => {
+                    let options = std::mem::take(&mut self.state.options);
+                    Ok(Default { title: String::new(), id: None, kernel, version: None, options })
+                }
                 None => Err("it has no menu".to_owned()),
             });
         }
@@ -38,9 +41,16 @@ impl Run<'_> {
             false => format!("{above} > {}", entry.title),
         };
         let body = match entry.kind {
-            Kind::Bls { kernel, version } => {
+            Kind::Bls { kernel, version, options } => {
                 let kernel = without_device(&kernel).to_owned();
-                return Ok(Ok(Default { title, id: entry.id, kernel, version }));
+                // GRUB puts its variables in (`$kernelopts`).
+                let words = options.split(' ').map(|word| match word.strip_prefix('$') {
+                    Some(name) => self.value(name.trim_matches(['{', '}'])),
+                    None => word.to_owned(),
+                });
+                let words = words.filter(|word| !word.contains(UNKNOWN) && !word.is_empty());
+                let options = words.collect::<Vec<_>>().join(" ");
+                return Ok(Ok(Default { title, id: entry.id, kernel, version, options }));
             }
             Kind::Submenu(body) => {
                 self.state.menu.clear();
@@ -56,7 +66,8 @@ impl Run<'_> {
         Ok(match (self.state.lost.take(), self.state.kernel.take(), self.state.other.take()) {
             (Some(why), _, _) => Err(why),
             (None, Some(kernel), _) if !kernel.contains(UNKNOWN) => {
-                Ok(Default { title, id: entry.id, kernel, version: None })
+                let options = std::mem::take(&mut self.state.options);
+                Ok(Default { title, id: entry.id, kernel, version: None, options })
             }
             (None, Some(_), _) => {
                 Err(format!("which kernel its default `{}` loads is not known", short(&title)))

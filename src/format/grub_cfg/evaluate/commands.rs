@@ -52,8 +52,12 @@ impl<'a> Run<'a> {
             let file = arguments.iter().find(|word| !word.starts_with("--"));
             file.map(|file| without_device(file).to_owned())
         };
+        let options = || {
+            let words = arguments.iter().skip_while(|word| word.starts_with("--")).skip(1);
+            words.filter(|word| !word.contains(UNKNOWN)).cloned().collect::<Vec<_>>().join(" ")
+        };
         match name {
-            "linux" | "linux16" | "linuxefi" => self.state.kernel = file(),
+            "linux" | "linux16" | "linuxefi" => (self.state.kernel, self.state.options) = (file(), options()),
             "multiboot" | "multiboot2" | "xen_hypervisor" => {
                 self.state.is_hypervisor = true;
                 self.state.kernel = None;
@@ -61,7 +65,7 @@ impl<'a> Run<'a> {
             // The first module of a hypervisor is the kernel of its first domain.
             "module" | "module2" | "xen_linux" if self.state.is_hypervisor => {
                 self.state.is_hypervisor = false;
-                self.state.kernel = file();
+                (self.state.kernel, self.state.options) = (file(), options());
             }
             "chainloader" | "ntldr" | "fwsetup" | "appleloader" | "xnu_kernel" | "kfreebsd" | "knetbsd"
             | "kopenbsd" | "kernel" => {
@@ -219,8 +223,8 @@ impl<'a> Run<'a> {
             if is_there || !shown.holds(&entry, index, &default) {
                 continue;
             }
-            let BlsMenuEntry { title, id, kernel, version } = entry;
-            let kind = Kind::Bls { kernel, version };
+            let BlsMenuEntry { title, id, kernel, version, options } = entry;
+            let kind = Kind::Bls { kernel, version, options };
             self.push(Entry { title, id: Some(id), certain, kind })?;
         }
         Ok(())

@@ -33,6 +33,9 @@ pub(super) fn joined<'a>(before: State<'a>, ends: &[State<'a>], because: &str) -
     state.other = ends.iter().find_map(|end| end.other.clone());
     let is_alike = ends.iter().all(|end| end.kernel == first.kernel);
     state.kernel = if is_alike { first.kernel.clone() } else { Some(UNKNOWN.to_string()) };
+    // What all ways have in common is known.
+    let is_common = |word: &&str| ends.iter().all(|end| end.options.split(' ').any(|own| own == *word));
+    state.options = first.options.split(' ').filter(is_common).collect::<Vec<_>>().join(" ");
     // Where all ways end, it is over; where some do, what follows may not be carried out.
     state.is_over = ends.iter().all(|end| end.is_over);
     if !state.is_over && ends.iter().any(|end| end.is_over) {

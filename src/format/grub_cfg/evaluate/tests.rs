@@ -153,6 +153,7 @@ fn bls(versions: &[&str]) -> Vec<BlsMenuEntry> {
         id: format!("4098b3f648d74c13b1f04ccfba7798e8-{version}"),
         kernel: format!("/vmlinuz-{version}"),
         version: Some((*version).to_owned()),
+        options: "root=UUID=1234 ro $kernelopts".to_owned(),
     };
     versions.iter().map(entry).collect()
 }
