@@ -272,10 +272,20 @@ impl<'a> Visit<'a> {
     ) -> Result<bool> {
         for Way { mount, wanted, reached } in ways {
             let mut at = mount.path.clone();
-            if !at.is_root() && shown.insert(at.clone()) {
+            if !at.is_root() {
+                let is_new = shown.insert(at.clone());
                 match mount.tree.meta(mount.node) {
-                    Ok(meta) => self.show(&at, mount, Step { node: mount.node, meta })?,
-                    Err(error) => self.failed(&at, mount, &error),
+                    Ok(meta) => {
+                        if is_new {
+                            self.show(&at, mount, Step { node: mount.node, meta })?;
+                        }
+                        // A file may be mounted over a file.
+                        if meta.kind != NodeKind::Directory {
+                            return Ok(false);
+                        }
+                    }
+                    Err(error) if is_new => self.failed(&at, mount, &error),
+                    Err(_) => {}
                 }
             }
             let below = path.below(&mount.path).unwrap_or_default();
