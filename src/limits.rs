@@ -168,6 +168,7 @@ limits! {
     btrfs_subvolumes = 100_000, "subvolumes", "subvolumes and snapshots of one btrfs: a hundred are advised against";
     btrfs_log_bytes = 128 * MIB, "bytes", "what a btrfs log holds, which is replayed in memory: it has what was synced since the last commit, which is made every 30 seconds";
     system_use_bytes = 128 * KIB, "bytes", "what one record of an ISO 9660 directory says beyond the standard (names, modes, links), with its continuations: Linux reads 64 KiB";
+    medium_files = 20_000, "files", "files of a live or installation medium, down to its third level, that are looked at for file systems in them: a full DVD of packages has half of them there";
     nested_images = 3, "levels", "file systems in files of file systems: a live medium has a squashfs with an ext4 in it";
     gaps = 10_000, "gaps", "gaps told one by one for one image; more are one gap that counts them";
 }

@@ -7,13 +7,17 @@
 //! | Fedora, RHEL and kin | `LiveOS/squashfs.img`, and `LiveOS/rootfs.img` in it; `images/install.img` |
 //! | SUSE | `LiveOS/…`, `*.squashfs` at the top (KIWI), `boot/ARCH/root` |
 //! | Arch | `arch/ARCH/airootfs.sfs`, `.erofs` |
+//! | others | whatever on an ISO 9660, FAT or exFAT, down to the third level, is a file with a file system of Linux in it |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::bytes::ReadAt;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::model::ImagePath;
-use crate::tree::{FileTree, NodeId, NodeKind};
+use crate::tree::{FileTree, FsKind, NodeId, NodeKind};
+use crate::volume;
 
 /// Folders of media that hold file systems.
 const FOLDERS: [&str; 11] = [
@@ -30,6 +34,22 @@ const FOLDERS: [&str; 11] = [
     "isolinux",
 ];
 
+/// So deep are files of other names looked for.
+const DEEPEST: usize = 3;
+/// Below this no root is, in bytes: a database of a few packages alone has more.
+const SMALLEST: u64 = 64 << 10;
+/// What a root may lie on.
+const OF_LINUX: [FsKind; 8] = [
+    FsKind::Squashfs,
+    FsKind::Erofs,
+    FsKind::Ext2,
+    FsKind::Ext3,
+    FsKind::Ext4,
+    FsKind::Xfs,
+    FsKind::Btrfs,
+    FsKind::Cramfs,
+];
+
 /// A file system in files.
 pub struct Nested {
     /// The path of its file; of layers of the uppermost.
@@ -41,7 +61,7 @@ pub struct Nested {
 /// The files on a tree that hold the root of a live or installation medium, by path; none on what is no such
 /// medium: a root file system has folders that these have not.
 #[must_use]
-pub fn nested(tree: &dyn FileTree) -> Vec<Nested> {
+pub fn nested(tree: &dyn FileTree, limits: &Limits) -> Vec<Nested> {
     let of_system = ["etc", "usr", "var"].map(ImagePath::from);
     let reached = tree.lookup_many(tree.root(), &of_system);
     if reached.iter().any(|reached| !reached.steps.is_empty()) {
@@ -93,6 +113,67 @@ pub fn nested(tree: &dyn FileTree) -> Vec<Nested> {
             parts.sort_by_key(|(name, _)| name.len());
             let layers = parts.iter().map(|(name, node)| (folder.join(name), tree.open(*node))).collect();
             found.push(Nested { path: folder.join(name), layers });
+        }
+    }
+    // What cannot be read at all cannot be read for each of the folders.
+    let mut told = BTreeSet::new();
+    found.retain(|nested| match nested.layers.as_slice() {
+        [(_, Err(error))] => told.insert(error.reason()),
+        _ => true,
+    });
+    if matches!(tree.identity().kind, FsKind::Iso9660 | FsKind::Fat | FsKind::Exfat) {
+        let known: BTreeSet<ImagePath> =
+            found.iter().flat_map(|nested| nested.layers.iter().map(|(path, _)| path.clone())).collect();
+        found.extend(others(tree, &known, limits));
+    }
+    found
+}
+
+/// Files of any name on a medium that have a file system of Linux in them, without those that are known.
+fn others(tree: &dyn FileTree, known: &BTreeSet<ImagePath>, limits: &Limits) -> Vec<Nested> {
+    let mut found = Vec::new();
+    let mut failed = |path: ImagePath, error: Error| {
+        found.push(Nested { path: path.clone(), layers: vec![(path, Err(error))] });
+    };
+    let mut files = Vec::new();
+    let mut folders = vec![(ImagePath::root(), tree.root())];
+    let mut count = 0_u64;
+    while let Some((folder, node)) = folders.pop() {
+        let mut entries = Vec::new();
+        let read = tree.read_dir(node, &mut |entry| {
+            count = limits.medium_files.check(count.saturating_add(1))?;
+            entries.push((folder.join(entry.name), entry.node));
+            Ok(())
+        });
+        if let Err(error) = read {
+            failed(folder.clone(), error);
+        }
+        for (path, node) in entries {
+            match tree.meta(node) {
+                Ok(meta) if meta.kind == NodeKind::Directory && path.components().count() < DEEPEST => {
+                    folders.push((path, node));
+                }
+                Ok(meta) if meta.kind == NodeKind::File && meta.size_bytes >= SMALLEST => {
+                    files.push((path, node));
+                }
+                Ok(_) => {}
+                Err(error) => failed(path, error),
+            }
+        }
+    }
+    files.sort();
+    for (path, node) in files {
+        let is_package = [&b".deb"[..], b".udeb", b".rpm"].iter().any(|end| path.name().ends_with(end));
+        if is_package || known.contains(&path) {
+            continue;
+        }
+        let probed = tree.open(node).and_then(|file| Ok((volume::probe(&*file)?.kind, file)));
+        match probed {
+            Ok((kind, file)) if OF_LINUX.contains(&kind) => {
+                found.push(Nested { path: path.clone(), layers: vec![(path, Ok(file))] });
+            }
+            Ok(_) => {}
+            Err(error) => found.push(Nested { path: path.clone(), layers: vec![(path, Err(error))] }),
         }
     }
     found

@@ -319,7 +319,7 @@ fn add_nested(volumes: &mut Volumes, limits: &Arc<Limits>) {
         let deeper = (volume.place.matches(": /").count() as u64).saturating_add(1);
         let is_allowed = limits.nested_images.check(deeper).map(|_| ());
         let (outer, disk) = (volume.place.clone(), volume.disk);
-        for Nested { path, layers } in root::nested(&**tree) {
+        for Nested { path, layers } in root::nested(&**tree, limits) {
             let place = format!("{outer}: {path}");
             let below = layers.len().saturating_sub(1);
             let below: Vec<String> = layers.iter().take(below).map(|(path, _)| path.to_string()).collect();

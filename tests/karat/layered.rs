@@ -23,7 +23,7 @@ fn medium() -> Arc<dyn FileTree> {
 
 /// The layers of a root, lowest first: their paths and their bytes.
 fn stack(name: &str) -> Vec<(String, Vec<u8>)> {
-    let found = nested(&*medium());
+    let found = nested(&*medium(), &Limits::default());
     let stack = found.into_iter().find(|found| found.path == ImagePath::from(name)).unwrap();
     let bytes =
         |content: Arc<dyn ReadAt>| karat::bytes::read_all(&*content, Limits::default().package_db_bytes);
@@ -103,7 +103,7 @@ fn layers_come_to_what_overlayfs_shows() {
         }
     }
     // One alone that is named as none of the others is one.
-    assert_eq!(nested(&*medium()).len(), 2);
+    assert_eq!(nested(&*medium(), &Limits::default()).len(), 2);
     let tree = medium();
     assert_eq!(tree.layer_mark(tree.root()).unwrap(), LayerMark::None);
     assert!(Stacked::new(Vec::new(), Arc::new(Limits::default())).is_err());
