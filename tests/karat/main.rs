@@ -19,6 +19,7 @@ mod layers;
 mod making;
 mod memory;
 mod merging;
+mod mounts;
 mod mutate;
 mod outputs;
 mod pacman;

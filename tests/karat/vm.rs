@@ -17,34 +17,34 @@ const PRODUCTION: &str = "fixtures/production/debian-12";
 const MIB: u64 = 1 << 20;
 
 /// A folder of disks and the programs that make them.
-struct Bench(TempDir);
+pub(crate) struct Bench(TempDir);
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Bench(TempDir::new().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn run(&self, program: &str, args: &[&str]) -> String {
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> String {
         let output = Command::new(program).current_dir(self.0.path()).args(args).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{program} {args:?}: {text}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn sized(&self, name: &str, mib: u64) {
+    pub(crate) fn sized(&self, name: &str, mib: u64) {
         fs::File::create(self.path(name)).unwrap().set_len(mib * MIB).unwrap();
     }
 
     /// An ext4 of a directory.
-    fn ext4(&self, name: &str, root: &Path, mib: u64, more: &[&str]) {
+    pub(crate) fn ext4(&self, name: &str, root: &Path, mib: u64, more: &[&str]) {
         self.ext("ext4", name, root, mib, more);
     }
 
-    fn ext(&self, kind: &str, name: &str, root: &Path, mib: u64, more: &[&str]) {
+    pub(crate) fn ext(&self, kind: &str, name: &str, root: &Path, mib: u64, more: &[&str]) {
         self.sized(name, mib);
         let mut args = vec!["-q", "-F", "-t", kind, "-d", root.to_str().unwrap()];
         args.extend(more);
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     /// A disk with a table made of a script for sfdisk, with these files at these MiB.
-    fn disk(&self, name: &str, mib: u64, script: &str, parts: &[(&str, u64)]) {
+    pub(crate) fn disk(&self, name: &str, mib: u64, script: &str, parts: &[(&str, u64)]) {
         self.sized(name, mib);
         fs::write(self.path("script"), script).unwrap();
         self.run("sh", &["-c", &format!("sfdisk -q {name} < script")]);
@@ -63,7 +63,7 @@ impl Bench {
         }
     }
 
-    fn inventory(&self, name: &str, more: &[&str]) -> (i32, Inventory) {
+    pub(crate) fn inventory(&self, name: &str, more: &[&str]) -> (i32, Inventory) {
         let path = self.path(name);
         let mut args = vec!["inventory", "-q", "-o", "json", "--as-of", DAY, path.to_str().unwrap()];
         args.extend(more);
@@ -74,7 +74,7 @@ impl Bench {
     }
 
     /// The text of a run over disks of this folder, with the folder's name taken out.
-    fn told(&self, args: &[&str]) -> String {
+    pub(crate) fn told(&self, args: &[&str]) -> String {
         let names: Vec<String> = args
             .iter()
             .map(|arg| match self.path(arg).exists() {
@@ -87,11 +87,11 @@ impl Bench {
     }
 }
 
-fn has_tools(names: &[&str]) -> bool {
+pub(crate) fn has_tools(names: &[&str]) -> bool {
     names.iter().all(|name| tool(name).is_some())
 }
 
-fn production() -> PathBuf {
+pub(crate) fn production() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(PRODUCTION)
 }
 
