@@ -112,6 +112,7 @@ limits! {
     damages = 1000, "places", "damaged records and pages of one package database that are told one by one: after these the database is given up";
     records = 200_000, "records", "records of one package database or changelog";
     fstab_bytes = MIB, "bytes", "one fstab: those of real systems have a few lines";
+    mounts = 2000, "mounts", "lines of one fstab, and mount units of one system: those of real systems have dozens";
     os_release_bytes = MIB, "bytes", "one os-release file";
     boot_config_bytes = 4 * MIB, "bytes", "one file of a boot loader's configuration: a grub.cfg with a hundred kernels has under a megabyte";
     boot_depth = 64, "levels", "blocks and conditions inside each other in a boot loader's configuration, and files that it includes: generated ones have four";

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Candidate, MARKS, NETWORK, NO_VOLUME, SystemRoot, Volume};
-use crate::bytes::read_all;
+use crate::bytes::{read_all, size_of_len};
 use crate::error::{Error, Result};
 use crate::format::fstab::{self, Fstab, FstabEntry, Spec, disk_ordinal};
 use crate::limits::Limits;
@@ -207,6 +207,10 @@ impl<'a> Plan<'a> {
         }
         let usr = ImagePath::from("usr");
         fstab.entries.retain(|entry| entry.mount_point.starts_with(b"/"));
+        if let Err(error) = self.limits.mounts.check(size_of_len(fstab.entries.len())) {
+            self.gap(&ImagePath::from("etc/fstab"), error.to_string(), true);
+            fstab.entries.clear();
+        }
         self.note_disks(fstab.entries.iter());
         // An initrd mounts /usr, where systemd and its units are.
         for entry in fstab.entries.iter().filter(|entry| ImagePath::new(&entry.mount_point) == usr).take(1) {

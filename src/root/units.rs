@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Plan, Wanted, described};
+use crate::bytes::size_of_len;
 use crate::error::{Error, Result};
 use crate::format::mount_unit::{MountUnit, mount_point, unit_name};
 use crate::model::ImagePath;
@@ -115,6 +116,11 @@ impl Plan<'_> {
             }
             for name in self.names_or_gap(&folder) {
                 let path = folder.join(&name);
+                if let Err(error) = self.limits.mounts.check(size_of_len(units.files.len()).saturating_add(1))
+                {
+                    self.gap(&folder, error.to_string(), true);
+                    break;
+                }
                 if name.ends_with(b".mount") {
                     units.files.entry(name).or_insert((path, before_fstab));
                 } else if let Some(of) = name.strip_suffix(b".d").filter(|of| of.ends_with(b"mount")) {

@@ -108,6 +108,7 @@ fn what_may_be_mounted_and_is_not_read_is_a_gap() {
     for (name, script, place) in [
         ("directory", "rm etc/fstab; mkdir etc/fstab".to_owned(), "/etc/fstab"),
         ("pipe", "rm etc/fstab; mkfifo etc/fstab".into(), "/etc/fstab"),
+        ("too long", "seq 2001 | sed 's,.*,LABEL=& /m& ext4,' >> etc/fstab".into(), "/etc/fstab"),
         ("link to nothing", "rm etc/fstab; ln -s none etc/fstab".into(), "/etc/fstab"),
         ("loop", "cp ../var.img srv/v; echo '/srv/v /var ext4 loop,nofail' >> etc/fstab".into(), "/var"),
         ("overlay", "echo 'overlay /var/lib overlay lowerdir=/srv,nofail' >> etc/fstab".into(), "/var/lib"),
