@@ -151,11 +151,14 @@ limits! {
     disk_descriptor_bytes = MIB, "bytes", "the text that describes a VMDK: those of templates have a few hundred, one of 20 TB in extents of 2 GB under 600 KB";
     disk_extents = 32_768, "extents", "files that one disk is split into: 64 TB in extents of 2 GB";
     disk_snapshots = 65_536, "snapshots", "snapshots inside one disk image, as in QEMU";
+    disk_map_steps = 4_194_304, "steps", "of the map of a disk that are followed to see that all it leads to is in its file: 256 GiB of clusters that are in use, and a second or two";
     disk_log_bytes = 64 * MIB, "bytes", "the log of a VHDX that is replayed: Hyper-V writes 1 MiB";
     partitions = 4096, "partitions", "partitions of one disk: tables have room for 128";
     lvm_metadata_bytes = 16 * MIB, "bytes", "the text that describes an LVM volume group: a thousand volumes take under a megabyte";
     lvm_segments = 1_000_000, "segments", "pieces of all volumes of an LVM volume group";
     blank_bytes = 64 * MIB, "bytes", "of each range of a disk in no volume, looked through for anything but zeros";
+    search_steps = 65_536, "MiB", "of each range of a disk in no volume, behind its first part, at each of which what partitions begin with is looked for: 64 GiB, and a third of a second";
+    search_candidates = 1000, "places", "of each range of a disk in no volume, where a magic says that something may begin: noise has two in 64 MiB";
     disk_siblings = 10_000, "files", "files beside a disk image among which its parent is looked for";
     metadata_cache_bytes = 16 * MIB, "bytes", "file system metadata of one disk that is kept in memory, in blocks of 64 KiB: a walk comes back to a block soon or not at all";
     inflated_cache_bytes = 8 * MIB, "bytes", "inflated blocks of one compressed file system that are kept in memory: eight of the largest that squashfs has";

@@ -20,7 +20,7 @@
     )
 )]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,9 +33,11 @@ mod lvm;
 mod mbr;
 mod md;
 mod probe;
+mod search;
 
-pub use probe::{FsKind, Probed, probe};
+pub use probe::{FsKind, Probed, probe, probe_all};
 pub(crate) use probe::{disc_label, disc_uuid};
+pub use search::{Found, FoundKind};
 
 /// The partition table of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +120,8 @@ pub struct Rest {
     pub offset_bytes: Option<u64>,
     /// What is there.
     pub state: RestState,
+    /// What in it is known and in no volume.
+    pub found: Option<Found>,
 }
 
 /// What is in a range outside of partitions.
@@ -133,6 +137,18 @@ pub enum RestState {
     BlankAtFirst(u64),
     /// Something: the first byte that is not zero.
     NotBlank(u64),
+}
+
+/// No partition that is there for a boot loader alone is larger.
+const BOOT_LOADER_BYTES: u64 = 32 << 20;
+
+/// What is known of an array.
+#[derive(Default)]
+struct Newest {
+    /// The most events that a member has counted.
+    events: u64,
+    /// One of its members was opened.
+    is_open: bool,
 }
 
 /// Boot loaders put code behind the boot record up to here: partitions begin at 1 MiB.
@@ -152,15 +168,20 @@ pub fn volumes(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<Layout> {
 /// Each has its own `Err`, as [`volumes`] has it.
 #[must_use]
 pub fn volumes_of_all(disks: &[Arc<dyn ReadAt>], limits: &Limits) -> Vec<Result<Layout>> {
-    let mut arrays = BTreeSet::new();
+    let found: Vec<Result<(Layout, Vec<Range<u64>>)>> =
+        disks.iter().map(|disk| partitions(disk, limits)).collect();
+    let mut newest = BTreeMap::new();
+    for (layout, _) in found.iter().flatten() {
+        layout.newest_members(&mut newest);
+    }
     let mut physical = Vec::new();
     let mut layouts: Vec<Result<Layout>> = Vec::new();
-    for (number, disk) in disks.iter().enumerate() {
-        let layout = partitions(disk, limits).and_then(|(mut layout, tables)| {
-            layout.open_arrays(&mut arrays, limits)?;
+    for (number, (disk, found)) in disks.iter().zip(found).enumerate() {
+        let layout = found.and_then(|(mut layout, tables)| {
+            layout.open_arrays(&mut newest, limits)?;
             let mut found = layout.physical_volumes(number, limits)?;
             layout.check_overlaps();
-            layout.account(&**disk, tables, limits)?;
+            layout.account(disk, tables, limits)?;
             physical.append(&mut found);
             Ok(layout)
         });
@@ -210,12 +231,43 @@ fn partitions(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<(Layout, Vec<Ra
         FsKind::Luks1 | FsKind::Luks2 | FsKind::Xfs => true,
         _ => false,
     };
+    let has_own =
+        record.as_ref().is_some_and(|record| !record.partitions.is_empty() || record.broken.is_some());
     let table = match (is_one_volume, whole.kind) {
         (true, _) => None,
+        // Linux looks for a GPT only where the boot record says that there is one.
+        (false, _) if has_own && !is_protected => {
+            match gpt::read(&**disk, false, limits) {
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => layout.notes.push(
+                    "a GPT that the boot record does not name (no entry of type 0xee) was not used, as Linux does"
+                        .to_owned(),
+                ),
+            }
+            None
+        }
         (false, FsKind::Unknown) => gpt::read(&**disk, is_protected, limits)?,
         (false, _) if is_protected => gpt::read(&**disk, is_protected, limits)?,
         (false, _) => None,
     };
+    if matches!(
+        whole.kind,
+        FsKind::Ext2
+            | FsKind::Ext3
+            | FsKind::Ext4
+            | FsKind::Btrfs
+            | FsKind::Erofs
+            | FsKind::Squashfs
+            | FsKind::F2fs
+            | FsKind::Fat
+            | FsKind::Ntfs
+            | FsKind::Exfat
+    ) && (table.is_some() || mbr::is_table(&**disk)?)
+        && probe::holds(&**disk, whole.kind)?
+    {
+        let found = format!("a partition table and {} over all of the disk", whole.kind);
+        layout.problems.push(Error::malformed("disk", "content", 0, found, "one of them"));
+    }
     let mut tables = Vec::new();
     let hybrid = record.clone();
     match (table, record) {
@@ -250,13 +302,25 @@ impl Volume {
         data: Option<Arc<dyn ReadAt>>,
         limits: &Limits,
     ) -> Result<Self> {
-        let probed = match &data {
-            Some(data) => probe(&**data)?,
-            None => Probed { kind: FsKind::Unknown, uuid: None, label: None },
+        let all = match &data {
+            Some(data) => probe_all(&**data)?,
+            None => Vec::new(),
         };
-        let role = match &data {
-            Some(data) => role(probed.kind, &**data, limits)?,
-            None => Role::Unreadable("passes the end of the disk".to_owned()),
+        let role = match (&data, all.as_slice()) {
+            (None, _) => Role::Unreadable("passes the end of the disk".to_owned()),
+            (Some(data), []) => role(FsKind::Unknown, &**data, limits)?,
+            (Some(data), [one]) => role(one.kind, &**data, limits)?,
+            (Some(_), several) => {
+                let names: Vec<String> = several.iter().map(|one| one.kind.to_string()).collect();
+                Role::Unreadable(format!(
+                    "ambiguous: it has the superblocks of {} (hint: `wipefs` shows and removes what is left over)",
+                    names.join(" and of ")
+                ))
+            }
+        };
+        let probed = match all.as_slice() {
+            [one] => one.clone(),
+            _ => Probed { kind: FsKind::Unknown, uuid: None, label: None },
         };
         let size_bytes =
             ranges.iter().map(|range| range.end.saturating_sub(range.start)).fold(0, u64::saturating_add);
@@ -295,6 +359,10 @@ fn role(kind: FsKind, data: &dyn ReadAt, limits: &Limits) -> Result<Role> {
         }
         FsKind::Unknown => match look(data, 0..data.size_bytes(), limits.blank_bytes)? {
             RestState::Blank => Ok(Role::NoSoftware("blank")),
+            RestState::BlankAtFirst(looked) => unreadable(&format!(
+                "no known content; only its first {looked} bytes were looked through, and are blank (limit `blank_bytes`)"
+            )),
+            _ if mbr::is_table(data)? => unreadable("a partition table inside of a volume: not looked into"),
             RestState::NotBlank(at) if is_noise(data, at)? => {
                 unreadable("no known content, and it looks like noise: perhaps encrypted")
             }
@@ -304,17 +372,54 @@ fn role(kind: FsKind, data: &dyn ReadAt, limits: &Limits) -> Result<Role> {
     }
 }
 
-/// What lies behind the end of a file system in its volume: what is there, and what begins right behind the end.
+/// What lies behind the end of a file system in its volume: what is there, what begins right behind the end, and what
+/// else in it is known.
 ///
 /// # Errors
 /// Those of reading.
-pub fn behind(volume: &Arc<dyn ReadAt>, range: Range<u64>, limits: &Limits) -> Result<(RestState, FsKind)> {
+pub fn behind(
+    volume: &Arc<dyn ReadAt>,
+    range: Range<u64>,
+    limits: &Limits,
+) -> Result<(RestState, FsKind, Option<Found>)> {
     let state = look(&**volume, range.clone(), limits.blank_bytes)?;
     let kind = match (state, part(volume, &range)) {
         (RestState::NotBlank(_), Some(behind)) => probe(&*behind)?.kind,
         _ => FsKind::Unknown,
     };
-    Ok((state, kind))
+    Ok((state, kind, search::search(volume, &range, state, limits)?))
+}
+
+/// Whether a volume is blank, as far as was looked, and nothing that is known begins behind.
+fn is_blank(data: &Arc<dyn ReadAt>, limits: &Limits) -> Result<bool> {
+    let all = 0..data.size_bytes();
+    let state = look(&**data, all.clone(), limits.blank_bytes)?;
+    Ok(match state {
+        RestState::Blank => true,
+        RestState::BlankAtFirst(_) => search::search(data, &all, state, limits)?.is_none(),
+        _ => false,
+    })
+}
+
+/// Whether a volume that is there for a boot loader is blank or has one: it is small, begins with the code of GRUB
+/// (which pushes two registers, or in older versions calls) or an executable, or is very small and begins with what
+/// else is not noise, and holds nothing that is known, nor anything where no boot loader reaches.
+fn boot_loader(data: &Arc<dyn ReadAt>, limits: &Limits) -> Result<bool> {
+    let size_bytes = data.size_bytes();
+    if size_bytes > BOOT_LOADER_BYTES {
+        return is_blank(data, limits);
+    }
+    let all = 0..size_bytes;
+    let state = look(&**data, all.clone(), limits.blank_bytes)?;
+    let RestState::NotBlank(first) = state else { return Ok(true) };
+    let head = probe::peek::<4>(&**data, 0)?.unwrap_or([0; 4]);
+    let is_executable = head == *b"\x7fELF";
+    let is_known = is_executable || matches!(head, [0x52, 0x56 | 0xe8 | 0xbf, ..]);
+    let end = size_bytes.min(if is_executable { BOOT_LOADER_BYTES } else { 2 * BOOT_CODE_END });
+    let is_small = size_bytes <= 2 * BOOT_CODE_END && !is_noise(&**data, first)?;
+    Ok((is_known || is_small)
+        && matches!(look(&**data, end..size_bytes, limits.blank_bytes)?, RestState::Blank)
+        && search::search(data, &all, state, limits)?.is_none())
 }
 
 /// Looks through a range for anything but zeros, as far as the ceiling.
@@ -387,6 +492,7 @@ impl Layout {
         self.sector_bytes = table.sector_bytes;
         self.disk_id = Some(table.disk_id);
         self.notes.extend(table.note);
+        self.problems.extend(table.problem);
         tables.extend(table.tables);
         if has_record {
             tables.push(0..512);
@@ -489,21 +595,38 @@ impl Layout {
         limits: &Limits,
     ) -> Result<Volume> {
         let mut volume = Volume::new(place, vec![range], kind, data, limits)?;
+        let Some(data) = &volume.data else { return Ok(volume) };
+        let is_unknown = volume.probed.kind == FsKind::Unknown;
         let by_type = match volume.kind.as_str() {
-            gpt::BIOS_BOOT | gpt::PREP | "0x41 PReP boot" => Some("boot loader"),
-            gpt::RESERVED => Some("reserved by Windows"),
+            gpt::BIOS_BOOT | gpt::PREP | "0x41 PReP boot" if is_unknown => {
+                boot_loader(data, limits)?.then_some("boot loader")
+            }
+            gpt::RESERVED if is_unknown => is_blank(data, limits)?.then_some("reserved by Windows"),
             gpt::ESP | "0xef EFI system" if volume.probed.kind == FsKind::Fat => Some("EFI system partition"),
-            "Linux swap" if volume.probed.kind == FsKind::Unknown => Some("swap"),
+            "Linux swap" | "0x82 Linux swap" if is_unknown => is_blank(data, limits)?.then_some("swap"),
             _ => None,
         };
-        if let (Some(reason), true) = (by_type, volume.data.is_some()) {
+        if let Some(reason) = by_type {
             volume.role = Role::NoSoftware(reason);
         }
         Ok(volume)
     }
 
-    /// Opens arrays; `seen` are those that another member of was found.
-    fn open_arrays(&mut self, seen: &mut BTreeSet<[u8; 16]>, limits: &Limits) -> Result<()> {
+    /// The member of each array that has counted the most events.
+    fn newest_members(&self, newest: &mut BTreeMap<[u8; 16], Newest>) {
+        for volume in self.volumes.iter().filter(|volume| volume.probed.kind == FsKind::MdRaid) {
+            let Some(data) = &volume.data else { continue };
+            if let Ok(Some(member)) = md::member(&**data)
+                && !member.is_idle
+            {
+                let known = newest.entry(member.set_uuid).or_default();
+                known.events = known.events.max(member.events);
+            }
+        }
+    }
+
+    /// Opens arrays, each by one of its newest members.
+    fn open_arrays(&mut self, newest: &mut BTreeMap<[u8; 16], Newest>, limits: &Limits) -> Result<()> {
         let mut inner = Vec::new();
         for volume in &mut self.volumes {
             if volume.probed.kind != FsKind::MdRaid {
@@ -517,7 +640,18 @@ impl Layout {
                 volume.role = Role::Unreadable(why);
                 continue;
             }
-            if !seen.insert(member.set_uuid) {
+            let Some(known) = newest.get_mut(&member.set_uuid).filter(|_| !member.is_idle) else {
+                self.notes.push(format!("{}: a spare or failed member of an array: not read", volume.place));
+                continue;
+            };
+            if member.events < known.events {
+                self.notes.push(format!(
+                    "{}: an old member of an array, not read: it counts {} events, another one {}",
+                    volume.place, member.events, known.events
+                ));
+                continue;
+            }
+            if std::mem::replace(&mut known.is_open, true) {
                 continue;
             }
             let (start, size_bytes) = member.data;
@@ -534,13 +668,13 @@ impl Layout {
                 _ => Vec::new(),
             };
             let place = format!("array in {}", volume.place);
-            inner.push(Volume::new(
-                place,
-                ranges,
-                format!("mdraid {} raid1", member.version),
-                Some(array),
-                limits,
-            )?);
+            let kind = format!("mdraid {} raid1", member.version);
+            let mut volume = Volume::new(place, ranges, kind, Some(array), limits)?;
+            if volume.probed.kind == FsKind::MdRaid {
+                volume.role =
+                    Role::Unreadable("a member of an array inside of an array: not opened".to_owned());
+            }
+            inner.push(volume);
         }
         self.volumes.append(&mut inner);
         Ok(())
@@ -569,6 +703,10 @@ impl Layout {
         };
         let kind = format!("LVM {}", logical.kind);
         let mut volume = Volume::new(place, logical.ranges, kind, data, limits)?;
+        if volume.role == Role::Container {
+            let why = format!("a {} inside of a logical volume: not opened", volume.probed.kind);
+            volume.role = Role::Unreadable(why);
+        }
         if let Some(error) = error {
             volume.role = Role::Unreadable(error.to_string());
         }
@@ -593,7 +731,8 @@ impl Layout {
                 false => look(&*volume.data, range.clone(), limits.blank_bytes)?,
             };
             let offset_bytes = volume.start.map(|start| start.saturating_add(range.start));
-            self.rest.push(Rest { range, within: Some(volume.place.clone()), offset_bytes, state });
+            let found = search::search(&volume.data, &range, state, limits)?;
+            self.rest.push(Rest { range, within: Some(volume.place.clone()), offset_bytes, state, found });
         }
         Ok(())
     }
@@ -622,7 +761,7 @@ impl Layout {
     }
 
     /// What is in none of the partitions.
-    fn account(&mut self, disk: &dyn ReadAt, tables: Vec<Range<u64>>, limits: &Limits) -> Result<()> {
+    fn account(&mut self, disk: &Arc<dyn ReadAt>, tables: Vec<Range<u64>>, limits: &Limits) -> Result<()> {
         let size_bytes = disk.size_bytes();
         let partitions = self.volumes.iter().filter(|v| v.number.is_some() || self.table == Table::None);
         let mut taken: Vec<(Range<u64>, bool)> = tables.into_iter().map(|range| (range, true)).collect();
@@ -635,11 +774,12 @@ impl Layout {
         for (range, is_table) in taken {
             let (start, end) = (range.start.min(size_bytes), range.end.min(size_bytes));
             if at < start {
-                let mut state = look(disk, at..start, limits.blank_bytes)?;
+                let mut state = look(&**disk, at..start, limits.blank_bytes)?;
                 if matches!(state, RestState::NotBlank(_)) && start <= boot_end {
                     state = RestState::BootCode;
                 }
-                self.rest.push(Rest { range: at..start, within: None, offset_bytes: Some(at), state });
+                let found = search::search(disk, &(at..start), state, limits)?;
+                self.rest.push(Rest { range: at..start, within: None, offset_bytes: Some(at), state, found });
             }
             if is_table && at.max(start) < end {
                 match self.rest.last_mut() {
@@ -651,6 +791,7 @@ impl Layout {
                         within: None,
                         offset_bytes: Some(at.max(start)),
                         state: RestState::Tables,
+                        found: None,
                     }),
                 }
             }

@@ -14,7 +14,7 @@ use crate::root::{self, Found, Nested, SystemRoot};
 use crate::source::NamedDisk;
 use crate::source::disk::Disk;
 use crate::tree::{self, BlockCache, Btrfs, BtrfsDevice, FileTree, Stacked, TreeStratum};
-use crate::volume::{self, FsKind, Layout, RestState, Role, Table};
+use crate::volume::{self, Found as Hidden, FoundKind, FsKind, Layout, RestState, Role, Table};
 
 use super::run::Run;
 use super::{Needs, gather_root, nothing_looked_for, required};
@@ -391,22 +391,35 @@ fn behind(
 ) {
     let at = format!("{place}: bytes {} to {}", range.start, range.end);
     let told = volume::behind(volume, range.clone(), limits);
+    let mut required = false;
     let (what, role, unread) = match told {
-        Ok((_, FsKind::Verity)) => ("dm-verity hashes", "hashes of another volume", None),
-        Ok((RestState::NotBlank(_), kind)) if kind != FsKind::Unknown => {
+        Ok((_, FsKind::Verity, _)) => ("dm-verity hashes", "hashes of another volume", None),
+        Ok((_, _, Some(found))) if found.what != FoundKind::GptHeader => {
+            required = true;
+            ("unknown", BEHIND, Some(found_there("behind the end of the file system", found)))
+        }
+        Ok((RestState::NotBlank(_), kind, _)) if kind != FsKind::Unknown => {
             let why =
                 format!("behind the end of the file system, and it begins as {kind} does: not looked into");
             ("unknown", BEHIND, Some(why))
         }
-        Ok((state, _)) => state_of(state, "behind the end of the file system", BEHIND),
+        Ok((state, ..)) => state_of(state, "behind the end of the file system", BEHIND),
         Err(error) => ("unknown", BEHIND, Some(error.to_string())),
     };
     let mut row = Coverage::of_place(at.clone(), what, role, unread.is_none());
     row.offset_bytes = start.map(|start| start.saturating_add(range.start));
     row.size_bytes = Some(range.end.saturating_sub(range.start));
     inventory.coverage.push(row);
-    // No system mounts it.
-    inventory.gaps.extend(unread.map(|reason| Gap { place: at, reason, required: false }));
+    // No system mounts it, unless there is one in it.
+    inventory.gaps.extend(unread.map(|reason| Gap { place: at, reason, required }));
+}
+
+/// Why what is known and in no volume is a gap. `place` says in a sentence where it is.
+fn found_there(place: &str, found: Hidden) -> String {
+    let Hidden { at, what } = found;
+    format!(
+        "{place}, and {what} begins at byte {at}: not looked into (hint: name it in the partition table, or wipe it)"
+    )
 }
 
 /// The role of what is behind a file system.
@@ -439,10 +452,21 @@ fn state_of(
 fn rest(inventory: &mut Inventory, layout: &Layout, disk: &Place<'_>) {
     for rest in &layout.rest {
         let len = rest.range.end.saturating_sub(rest.range.start);
-        let (what, role, unread) = match (&rest.within, rest.state) {
-            (None, state) => state_of(state, "in no volume", "in no volume"),
-            (Some(_), RestState::Tables) => ("LVM metadata", "describes other volumes", None),
-            (Some(_), state) => state_of(state, "in no logical volume", "in no logical volume"),
+        let nowhere = match rest.within {
+            None => "in no volume",
+            Some(_) => "in no logical volume",
+        };
+        let mut required = false;
+        let (what, role, unread) = match (&rest.within, rest.state, rest.found) {
+            (_, _, Some(found)) if found.what != FoundKind::GptHeader => {
+                required = true;
+                ("unknown", nowhere, Some(found_there(nowhere, found)))
+            }
+            (None, RestState::BootCode, Some(_)) => {
+                ("partition table, not in use, and what else", "boot loader", None)
+            }
+            (Some(_), RestState::Tables, _) => ("LVM metadata", "describes other volumes", None),
+            (_, state, _) => state_of(state, nowhere, nowhere),
         };
         let at = format!("bytes {} to {}", rest.range.start, rest.range.end);
         let at = match &rest.within {
@@ -452,8 +476,8 @@ fn rest(inventory: &mut Inventory, layout: &Layout, disk: &Place<'_>) {
         let mut row = Coverage::of_place(at.clone(), what, role, unread.is_none());
         (row.offset_bytes, row.size_bytes) = (rest.offset_bytes, Some(len));
         inventory.coverage.push(row);
-        // No system boots from there or mounts it.
-        inventory.gaps.extend(unread.map(|reason| Gap { place: at, reason, required: false }));
+        // No system boots from there or mounts it, unless there is one in it.
+        inventory.gaps.extend(unread.map(|reason| Gap { place: at, reason, required }));
     }
 }
 

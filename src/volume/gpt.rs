@@ -9,7 +9,8 @@
 //! | 72 | 8 | sector of the entries | | 56 | 72 | name, UTF-16 |
 //! | 80, 84, 88 | 4, 4, 4 | entries, size of one, their CRC-32 | | | | |
 //!
-//! The header is the second sector; where it or its entries are damaged, the copy in the last sector serves.
+//! The header is the second sector; where it or its entries are damaged, the copy in the last sector serves. Where
+//! both are whole and do not agree, the first serves, and the difference is told.
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 const FORMAT: &str = "GPT";
+const CUT: &str = "the image is cut off; fetch or copy it again";
 
 /// A partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,46 @@ pub(super) struct Table {
     /// The sector of the other header.
     other: u64,
     pub(super) note: Option<String>,
+    /// Why partitions may be missing.
+    pub(super) problem: Option<Error>,
+}
+
+/// Whether a sector is a header whose checksum is right.
+pub(super) fn is_header(sector: &[u8]) -> bool {
+    let len = usize::try_from(le_u32(sector, 12)).unwrap_or(usize::MAX);
+    let Some(summed) = sector.get(..len).filter(|_| len >= 92) else { return false };
+    sum_holds(le_u32(sector, 16), checksum(summed))
+}
+
+/// That of a header, its own field taken as zero.
+fn checksum(header: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(header.get(..16).unwrap_or_default());
+    sum.update(&[0; 4]);
+    sum.update(header.get(20..).unwrap_or_default());
+    sum.finalize()
+}
+
+impl Table {
+    /// What the copy says that this does not, or the other way round.
+    fn against(&self, copy: &Table) -> Option<Error> {
+        let only = |own: &Table, other: &Table| {
+            let is_new = |partition: &&Partition| {
+                !other.partitions.iter().any(|known| {
+                    (known.number, &known.kind, &known.uuid, &known.range)
+                        == (partition.number, &partition.kind, &partition.uuid, &partition.range)
+                })
+            };
+            own.partitions.iter().find(is_new).map(|partition| (partition.number, partition.range.clone()))
+        };
+        let told = |(number, range): (u32, Range<u64>), place: &str| {
+            let found =
+                format!("partition {number}, bytes {} to {}, only in the {place}", range.start, range.end);
+            Error::malformed(FORMAT, "backup", range.start, found, "the same partitions in both tables")
+        };
+        let here = only(copy, self).map(|it| told(it, "backup"));
+        here.or_else(|| only(self, copy).map(|it| told(it, "primary table")))
+    }
 }
 
 /// Reads the table; `None` if there is no sign of one.
@@ -52,12 +94,23 @@ pub(super) fn read(disk: &dyn ReadAt, is_protected: bool, limits: &Limits) -> Re
         match header(disk, sector_bytes, 1, limits) {
             Ok(Some(mut table)) => {
                 // Of a disk that grew, or was rounded up by its container, it stays where the header says.
-                let copy = match header(disk, sector_bytes, backup, limits) {
-                    Ok(None) => header(disk, sector_bytes, table.other, limits),
-                    found => found,
+                let copy = match header(disk, sector_bytes, table.other, limits) {
+                    Ok(Some(copy)) if table.other != 1 => Ok(Some(copy)),
+                    _ => header(disk, sector_bytes, backup, limits),
                 };
+                let needed = table.other.saturating_add(1).saturating_mul(sector_bytes);
                 match copy {
-                    Ok(Some(copy)) => table.tables.extend(copy.tables),
+                    Ok(Some(copy)) => {
+                        table.problem = table.against(&copy);
+                        table.tables.extend(copy.tables);
+                    }
+                    Ok(None) if needed > disk.size_bytes() => {
+                        let found = format!("the disk ends at byte {}", disk.size_bytes());
+                        let allowed = format!("{needed} bytes: its table has a backup there");
+                        table.problem = Some(
+                            Error::malformed(FORMAT, "size of the disk", None, found, allowed).hint(CUT),
+                        );
+                    }
                     Ok(None) => {
                         table.note =
                             Some("GPT: no backup in the last sector, nor where the header says".to_owned())
@@ -108,11 +161,7 @@ fn header(disk: &dyn ReadAt, sector_bytes: u64, sector: u64, limits: &Limits) ->
     let Some(summed) = bytes.get(..len).filter(|_| len >= 92) else {
         return wrong("header size", 12, len.to_string(), "92 to 512");
     };
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(summed.get(..16).unwrap_or_default());
-    sum.update(&[0; 4]);
-    sum.update(summed.get(20..).unwrap_or_default());
-    let (sum, found) = (sum.finalize(), le_u32(&bytes, 16));
+    let (sum, found) = (checksum(summed), le_u32(&bytes, 16));
     if !sum_holds(found, sum) {
         return wrong("header checksum", 16, format!("{found:#x}"), &format!("the sum {sum:#x}"));
     }
@@ -143,7 +192,7 @@ fn header(disk: &dyn ReadAt, sector_bytes: u64, sector: u64, limits: &Limits) ->
     let tables = vec![at..at.saturating_add(sector_bytes), start..tables_end];
     let disk_id = guid_text(&array_at(&bytes, 56));
     let other = le_u64(&bytes, 32);
-    Ok(Some(Table { sector_bytes, disk_id, partitions, tables, other, note: None }))
+    Ok(Some(Table { sector_bytes, disk_id, partitions, tables, other, note: None, problem: None }))
 }
 
 fn partition(number: u32, entry: &[u8], sector_bytes: u64) -> Option<Partition> {

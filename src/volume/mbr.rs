@@ -3,7 +3,7 @@
 //! | at | bytes | sector | | at | bytes | entry |
 //! |---|---|---|---|---|---|---|
 //! | 440 | 4 | disk id | | 0 | 1 | 0x80 active, else 0 |
-//! | 446 | 4 x 16 | entries | | 4 | 1 | type; 0 is none |
+//! | 446 | 4 x 16 | entries | | 4 | 1 | type; none is one without sectors |
 //! | 510 | 2 | 0x55 0xaa | | 8, 12 | 4, 4 | first sector, sectors |
 //!
 //! The first sectors of logical partitions count from their own record, those of records from the extended
@@ -107,11 +107,12 @@ fn read_as(disk: &dyn ReadAt, sector_bytes: u64, limits: &Limits) -> Result<Opti
     let mut table = Table { sector_bytes, disk_id: le_u32(&sector, 440), ..Table::default() };
     table.tables.push(table.bytes_of(0, 1));
     for (number, (kind, first, count)) in (1..).zip(entries) {
-        if kind == 0 || count == 0 {
+        // As Linux does: of type 0 too, if it has sectors.
+        if count == 0 {
             continue;
         }
         if EXTENDED.contains(&kind) {
-            table.broken = logical(disk, first, &mut table, limits).err();
+            table.broken = logical(disk, (first, count), &mut table, limits).err();
             continue;
         }
         let range = table.bytes_of(first, count);
@@ -171,11 +172,12 @@ impl ReadAt for Window<'_> {
     }
 }
 
-/// Follows the chain of records from the beginning of an extended partition.
-fn logical(disk: &dyn ReadAt, extended: u64, table: &mut Table, limits: &Limits) -> Result<()> {
+/// Follows the chain of records in an extended partition, of which the first sector and their number are given. All
+/// four entries of a record may name partitions, as Linux reads them; the first extended one leads on.
+fn logical(disk: &dyn ReadAt, (extended, all): (u64, u64), table: &mut Table, limits: &Limits) -> Result<()> {
     let sector_bytes = table.sector_bytes;
     let mut seen = BTreeSet::new();
-    let mut at = extended;
+    let (mut at, mut own) = (extended, all);
     let mut number = 5;
     loop {
         let wrong = |found: &str, allowed: &str| {
@@ -194,25 +196,50 @@ fn logical(disk: &dyn ReadAt, extended: u64, table: &mut Table, limits: &Limits)
         let Some(sector) = peek::<512>(disk, at.saturating_mul(sector_bytes))? else {
             return wrong("behind the end of the disk", "a sector of it");
         };
-        let Some([partition, next, ..]) = entries(&sector) else {
+        let Some(entries) = entries(&sector) else {
             return wrong("no signature or no entries", "0x55 0xaa and entries");
         };
         table.tables.push(table.bytes_of(at, 1));
-        let (kind, first, count) = partition;
-        if kind != 0 && count > 0 {
-            let range = table.bytes_of(at.saturating_add(first), count);
+        let is_record = |kind: u8| EXTENDED.contains(&kind);
+        for (index, (kind, first, count)) in entries.into_iter().enumerate() {
+            if count == 0 || is_record(kind) {
+                continue;
+            }
+            // Linux takes the third and the fourth only where they lie inside.
+            let start = at.saturating_add(first);
+            let is_inside = first.saturating_add(count) <= own
+                && start >= extended
+                && start.saturating_add(count) <= extended.saturating_add(all);
+            if index >= 2 && !is_inside {
+                continue;
+            }
+            limits.partitions.check(u64::from(number))?;
+            let range = table.bytes_of(start, count);
             table.partitions.push(Partition { number, kind, range });
             number = number.saturating_add(1);
         }
-        let (kind, first, count) = next;
-        if kind == 0 || count == 0 {
-            return Ok(());
-        }
-        if !EXTENDED.contains(&kind) {
-            return wrong(&format!("a second entry of type {kind:#x}"), "the next record");
-        }
+        let next = entries.into_iter().find(|(kind, _, count)| *count > 0 && is_record(*kind));
+        let Some((_, first, count)) = next else { return Ok(()) };
         at = extended.saturating_add(first);
+        own = count;
     }
+}
+
+/// Whether a disk that begins here has a table of partitions, of which one inside of it begins with what is known, or
+/// one that a GPT describes.
+pub(super) fn is_table(disk: &dyn ReadAt) -> Result<bool> {
+    let Some(sector) = peek::<512>(disk, 0)? else { return Ok(false) };
+    let mut table = Table { sector_bytes: 512, ..Table::default() };
+    for (kind, first, count) in entries(&sector).into_iter().flatten() {
+        if kind == PROTECTIVE && first == 1 {
+            return Ok(true);
+        }
+        if count > 0 && first > 0 && !EXTENDED.contains(&kind) {
+            let range = table.bytes_of(first, count);
+            table.partitions.push(Partition { number: 0, kind, range });
+        }
+    }
+    Ok(table.is_plausible(disk.size_bytes()) && !table.known(disk)?.is_empty())
 }
 
 /// The name of a type.

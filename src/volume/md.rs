@@ -9,12 +9,14 @@
 //! named.
 
 use super::probe::peek;
-use crate::bytes::{ReadAt, array_at, be_u32, le_u32, le_u64, sum_holds};
+use crate::bytes::{ReadAt, array_at, be_u32, le_u16, le_u32, le_u64, sum_holds};
 use crate::error::Result;
 
 const MAGIC: u32 = 0xa92b_4efc;
 /// Features of 1.x: the member is being recovered or reshaped, so its data are not those of the array.
 const UNSETTLED: u32 = 2 | 4 | 64;
+/// Roles of 1.x from here on are no places of the array: a journal, a member that failed, a spare.
+const FIRST_IDLE: u16 = 0xfffd;
 
 /// What the superblock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,10 @@ pub(super) struct Member {
     /// Where its part of the array is, and how large that is.
     pub(super) data: (u64, u64),
     pub(super) is_settled: bool,
+    /// It counts what is written to the array: of members that were apart, the highest is the newest.
+    pub(super) events: u64,
+    /// It waits for another to fail, or has failed, so that its data are not those of the array.
+    pub(super) is_idle: bool,
 }
 
 /// The superblock, if the volume has one whose checksum is right.
@@ -70,6 +76,12 @@ fn version_1(block: &[u8; 1024], version: &'static str, at: u64) -> Option<Membe
         level: i32::from_le_bytes(array_at(block, 72)),
         data: (le_u64(block, 128).saturating_mul(512), size),
         is_settled: le_u32(block, 8) & UNSETTLED == 0,
+        events: le_u64(block, 200),
+        is_idle: usize::try_from(le_u32(block, 160))
+            .ok()
+            .filter(|own| *own < roles)
+            .and_then(|own| own.checked_mul(2)?.checked_add(256))
+            .is_none_or(|at| le_u16(block, at) >= FIRST_IDLE),
     })
 }
 
@@ -94,5 +106,12 @@ fn version_0(block: &[u8; 4096]) -> Option<Member> {
         level: i32::from_le_bytes(word(block, 28).to_le_bytes()),
         data: (0, u64::from(word(block, 32)).saturating_mul(1024)),
         is_settled: true,
+        events: {
+            // The high half comes first where bytes do.
+            let (first, second) = (u64::from(word(block, 156)), u64::from(word(block, 160)));
+            if le_u32(block, 0) == MAGIC { (second << 32) | first } else { (first << 32) | second }
+        },
+        // Its own descriptor: faulty, and not active.
+        is_idle: word(block, 3984) & 1 != 0 || word(block, 3984) & 2 == 0,
     })
 }

@@ -175,30 +175,125 @@ pub(super) fn peek<const N: usize>(volume: &dyn ReadAt, at: u64) -> Result<Optio
     Ok(Some(bytes))
 }
 
-/// Tells what lies on a volume. What a container leads to comes before what may be left of former times.
+/// Tells what lies on a volume. What a container leads to comes before what may be left of former times, and of
+/// several file systems those that [`probe_all`] believes, the first.
 ///
 /// # Errors
 /// Those of reading.
 pub fn probe(volume: &dyn ReadAt) -> Result<Probed> {
-    if let Some(found) = container(volume)? {
+    Ok(probe_all(volume)?.into_iter().next().unwrap_or(Probed::new(FsKind::Unknown)))
+}
+
+/// Everything that lies on a volume by its superblocks: nothing, one thing, or several of which none is plainly left
+/// over from former times, so that nobody can say what it is. A member of an array, a physical volume and what is
+/// encrypted hide what else there is, as they do for `blkid`.
+///
+/// # Errors
+/// Those of reading.
+pub fn probe_all(volume: &dyn ReadAt) -> Result<Vec<Probed>> {
+    let mut found: Vec<Probed> = container(volume)?.into_iter().collect();
+    if found.is_empty() {
+        found.extend(peek::<512>(volume, 0)?.as_ref().and_then(first_sector));
+    }
+    let hides = |probed: &Probed| {
+        matches!(
+            probed.kind,
+            FsKind::Lvm1
+                | FsKind::Lvm2
+                | FsKind::MdRaid
+                | FsKind::Luks1
+                | FsKind::Luks2
+                | FsKind::BitLocker
+                | FsKind::Stratis
+                | FsKind::Vdo
+                | FsKind::Bluestore
+        )
+    };
+    if found.iter().any(hides) {
         return Ok(found);
     }
-    if let Some(head) = peek::<512>(volume, 0)?
-        && let Some(found) = first_sector(&head)
-    {
-        return Ok(found);
+    found.extend(peek::<512>(volume, 1024)?.as_ref().and_then(second_kib));
+    for steps in [swap, behind, disc] {
+        found.extend(steps(volume)?);
     }
-    if let Some(block) = peek::<512>(volume, 1024)?
-        && let Some(found) = second_kib(&block)
-    {
-        return Ok(found);
-    }
-    for steps in [swap, behind, disc, cluster, zfs, at_end] {
-        if let Some(found) = steps(volume)? {
-            return Ok(found);
+    for steps in [cluster, zfs, at_end] {
+        if found.is_empty() {
+            found.extend(steps(volume)?);
         }
     }
-    Ok(Probed::new(FsKind::Unknown))
+    if found.len() > 1 {
+        // A disc for several systems has the same files by the tables of each.
+        let is_of_disc = |kind| matches!(kind, FsKind::Iso9660 | FsKind::Hfs | FsKind::HfsPlus | FsKind::Udf);
+        if found.iter().any(|one| one.kind == FsKind::Iso9660) && found.iter().all(|one| is_of_disc(one.kind))
+        {
+            found.retain(|one| one.kind == FsKind::Iso9660);
+        }
+        let mut held = Vec::new();
+        for one in &found {
+            if holds(volume, one.kind)? {
+                held.push(one.clone());
+            }
+        }
+        if !held.is_empty() {
+            found = held;
+        }
+    }
+    Ok(found)
+}
+
+/// Whether what the magic of this kind leads to can be: a file system that is not larger than its volume, whose first
+/// tables are where its superblock says.
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn holds(volume: &dyn ReadAt, kind: FsKind) -> Result<bool> {
+    let size_bytes = volume.size_bytes();
+    let fits = |bytes: u64| (1..=size_bytes).contains(&bytes);
+    let head = peek::<512>(volume, 0)?.unwrap_or([0; 512]);
+    let second = peek::<512>(volume, 1024)?.unwrap_or([0; 512]);
+    let byte = |at: usize| head.get(at).copied().unwrap_or(0);
+    let sector = u64::from(le_u16(&head, 11));
+    Ok(match kind {
+        FsKind::Ext2 | FsKind::Ext3 | FsKind::Ext4 => {
+            let high = if le_u32(&second, 96) & 0x80 != 0 { u64::from(le_u32(&second, 336)) } else { 0 };
+            let blocks = u64::from(le_u32(&second, 4)) | (high << 32);
+            let block_bytes = 1024u64.checked_shl(le_u32(&second, 24)).unwrap_or(0);
+            le_u32(&second, 24) <= 6
+                && le_u32(&second, 76) <= 1
+                && le_u32(&second, 20) <= 1
+                && le_u32(&second, 32) > 0
+                && le_u32(&second, 40) > 0
+                && fits(blocks.saturating_mul(block_bytes))
+        }
+        FsKind::Xfs => {
+            let block_bytes = u64::from(u32::from_be_bytes(array_at(&head, 4)));
+            let blocks = u64::from_be_bytes(array_at(&head, 8));
+            block_bytes.is_power_of_two() && fits(blocks.saturating_mul(block_bytes))
+        }
+        // Its own place, so that it is no copy, and the size of the device.
+        FsKind::Btrfs => peek::<256>(volume, 65536)?
+            .is_some_and(|block| le_u64(&block, 48) == 65536 && fits(le_u64(&block, 209))),
+        FsKind::Squashfs if head.starts_with(b"hsqs") && le_u16(&head, 28) == 4 => fits(le_u64(&head, 40)),
+        FsKind::Erofs => {
+            let bits = second.get(12).copied().unwrap_or(0);
+            let block_bytes = 1u64.checked_shl(bits.into()).unwrap_or(0);
+            (9..=16).contains(&bits) && fits(u64::from(le_u32(&second, 36)).saturating_mul(block_bytes))
+        }
+        // The first entry of the table repeats the kind of medium.
+        FsKind::Fat => {
+            let table = u64::from(le_u16(&head, 14)).saturating_mul(sector);
+            peek::<3>(volume, table)? == Some([byte(21), 0xff, 0xff])
+        }
+        FsKind::Exfat => {
+            let table = u64::from(le_u32(&head, 80)).checked_shl(byte(108).into()).unwrap_or(0);
+            peek::<4>(volume, table)?.map(u32::from_le_bytes) == Some(0xffff_fff8)
+        }
+        FsKind::Ntfs => {
+            let cluster = sector.saturating_mul(byte(13).into());
+            peek::<4>(volume, le_u64(&head, 48).saturating_mul(cluster))? == Some(*b"FILE")
+        }
+        _ => true,
+    })
 }
 
 fn container(volume: &dyn ReadAt) -> Result<Option<Probed>> {
@@ -347,7 +442,19 @@ fn second_kib(block: &[u8; 512]) -> Option<Probed> {
 fn swap(volume: &dyn ReadAt) -> Result<Option<Probed>> {
     for page in [4096, 8192, 16384, 65536_u64] {
         let magic = peek::<10>(volume, page.saturating_sub(10))?;
-        if matches!(magic.as_ref(), Some(b"SWAPSPACE2" | b"SWAP-SPACE")) {
+        // Of a machine that was suspended to disk, what it had in memory lies there.
+        let is_one = matches!(
+            magic.as_ref(),
+            Some(
+                b"SWAPSPACE2"
+                    | b"SWAP-SPACE"
+                    | b"S1SUSPEND\0"
+                    | b"S2SUSPEND\0"
+                    | b"ULSUSPEND\0"
+                    | b"LINHIB0001"
+            )
+        );
+        if is_one {
             let head = peek::<44>(volume, 1024)?.unwrap_or([0; 44]);
             let id = array_at::<16>(&head, 12);
             return Ok(Some(Probed::named(

@@ -41,4 +41,5 @@ mod trees_xfs;
 mod versions;
 mod vm;
 mod volumes;
+mod volumes_doubtful;
 mod wrappings;

@@ -608,17 +608,18 @@ fn what_is_behind_a_file_system_is_told() {
     let (code, found) = bench.inventory("vm.raw", &[]);
     assert_eq!((code, row(&found)), (0, vec![("blank".to_owned(), offset, size, true)]));
     assert_eq!(found.gaps, []);
-    for (at, bytes, what) in [
-        (26 * MIB, &b"x"[..], "the first byte that is not zero is at 26214400"),
-        (25 * MIB, b"LUKS\xba\xbe\0\x02", "it begins as LUKS2 does"),
+    for (at, bytes, what, required) in [
+        (26 * MIB, &b"x"[..], "the first byte that is not zero is at 26214400", false),
+        (25 * MIB, b"LUKS\xba\xbe\0\x02", "LUKS2 begins at byte 25165824", true),
     ] {
         let mut disk = whole.clone();
         disk[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
         fs::write(bench.path("vm.raw"), disk).unwrap();
         let (code, found) = bench.inventory("vm.raw", &[]);
-        assert_eq!((code, row(&found)), (0, vec![("unknown".to_owned(), offset, size, false)]));
+        let want = if required { 3 } else { 0 };
+        assert_eq!((code, row(&found)), (want, vec![("unknown".to_owned(), offset, size, false)]));
         let [gap] = &found.gaps[..] else { panic!("{:?}", found.gaps) };
-        assert!(gap.reason.contains(what) && !gap.required, "{gap:?}");
+        assert!(gap.reason.contains(what) && gap.required == required, "{gap:?}");
     }
 }
 

@@ -18,7 +18,7 @@ fn layout(disk: &[u8]) -> karat::error::Result<Layout> {
     volumes(&disk, &Limits::default())
 }
 
-fn run(program: &str, args: &[&str], input: &str) -> String {
+pub(crate) fn run(program: &str, args: &[&str], input: &str) -> String {
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
@@ -34,15 +34,15 @@ fn run(program: &str, args: &[&str], input: &str) -> String {
     text(&output.stdout)
 }
 
-fn empty(path: &Path, size_bytes: u64) -> String {
+pub(crate) fn empty(path: &Path, size_bytes: u64) -> String {
     fs::File::create(path).unwrap().set_len(size_bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
 /// Number, first byte, bytes, PARTUUID and name of each partition.
-type Row = (u32, u64, u64, String, String);
+pub(crate) type Row = (u32, u64, u64, String, String);
 
-fn ours(layout: &Layout) -> Vec<Row> {
+pub(crate) fn ours(layout: &Layout) -> Vec<Row> {
     let row = |volume: &karat::volume::Volume| {
         let name = volume.name.clone().unwrap_or_default();
         let uuid = volume.part_uuid.clone().unwrap_or_default();
@@ -52,7 +52,7 @@ fn ours(layout: &Layout) -> Vec<Row> {
 }
 
 /// What `sfdisk -J` says, without extended partitions.
-fn as_sfdisk_says(file: &str) -> Vec<Row> {
+pub(crate) fn as_sfdisk_says(file: &str) -> Vec<Row> {
     let json: serde_json::Value = serde_json::from_str(&run("sfdisk", &["-J", file], "")).unwrap();
     let table = &json["partitiontable"];
     let partitions = table["partitions"].as_array().unwrap();
@@ -126,7 +126,9 @@ fn gpt_is_read_as_sfdisk_reads_it_and_by_its_backup() {
     }
     let cut = layout(&disk[..40 << 20]).unwrap();
     assert_eq!(ours(&cut), want);
-    assert_eq!(cut.notes, ["GPT: no backup in the last sector, nor where the header says"]);
+    let told = &cut.problems[0];
+    assert!(told.to_string().contains("the disk ends at byte 41943040"), "{told}");
+    assert!(told.hint_text().unwrap().contains("cut off"), "{told}");
 }
 
 #[test]
