@@ -283,7 +283,8 @@ fn open_file(
     if forced.is_none() && magic::is_inventory(&head) {
         return Ok(vec![document(reference, file, options)]);
     }
-    if forced == Some(ImageKind::Disk) || (forced.is_none() && magic::is_raw_disk(&head)) {
+    let is_raw = || magic::is_raw_disk(&head) || magic::is_blank_disk(&head, file.size_bytes());
+    if forced == Some(ImageKind::Disk) || (forced.is_none() && is_raw()) {
         return Ok(vec![vm::of_file(reference, path, file, &head, options)]);
     }
     Err(magic::refuse(&head))

@@ -96,7 +96,7 @@ pub struct Disk {
 /// How many first bytes [`kind`] wants.
 pub const HEAD_BYTES: usize = 512;
 
-/// The kind of disk image, told by magic at the beginning, or at the end for a fixed VHD; `None` may be a raw
+/// The kind of disk image, told by magic at the beginning, or at the end for a fixed VHD that is as large as it says; `None` may be a raw
 /// disk or something else.
 ///
 /// # Errors
@@ -117,7 +117,7 @@ pub fn kind(file: &dyn ReadAt) -> Result<Option<DiskFormat>> {
     if array_at(&head, 64) == vdi::SIGNATURE {
         return Ok(Some(DiskFormat::Vdi));
     }
-    if head.starts_with(vhd::COOKIE) || vhd::has_footer(file)? {
+    if vhd::is_one(&head, file)? {
         return Ok(Some(DiskFormat::Vhd));
     }
     Ok(None)
@@ -238,6 +238,13 @@ impl Disk {
         }
         self
     }
+}
+
+/// An error for what lies behind the end of its file, or is cut by it: it says up to where the file was needed.
+fn cut_off(error: Error, needs: u64, file_bytes: u64) -> Error {
+    error.hint(format!(
+        "the file ends at byte {file_bytes}, and the disk needs it up to byte {needs}: it is cut off or damaged; fetch or copy it again"
+    ))
 }
 
 /// Whether the sector of 512 bytes at `within` has its bit, and for how many bytes, up to `len`, the sectors

@@ -49,6 +49,11 @@ pub(super) fn is_raw_disk(head: &[u8]) -> bool {
     RAW.iter().any(|(offset, magic)| head.get(*offset..).is_some_and(|rest| rest.starts_with(magic)))
 }
 
+/// Whether it may be a raw disk on which nothing was written, at least not at its beginning: whole sectors of zeros.
+pub(super) fn is_blank_disk(head: &[u8], size_bytes: u64) -> bool {
+    size_bytes >= HEAD_BYTES && size_bytes.is_multiple_of(512) && head.iter().all(|byte| *byte == 0)
+}
+
 /// Whether it is an inventory that karat wrote: JSON with its schema near the start.
 pub(super) fn is_inventory(head: &[u8]) -> bool {
     let start = head.trim_ascii_start();

@@ -414,3 +414,80 @@ fn survives_at(whole: &[u8], places: &[u64]) {
         attempt(&whole[..len]);
     }
 }
+
+/// Files that were cut off where nothing is read tell it when they are opened.
+#[test]
+fn a_file_that_is_cut_off_says_so_before_it_is_read() {
+    if tool("qemu-img").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // VDI need not have the rest of the block in which the disk ends.
+    let mut guest = guest();
+    guest.truncate(6 << 20);
+    guest.extend([1; 512]);
+    guest.drain(..512);
+    fs::write(folder.join("disk.raw"), guest).unwrap();
+    for (name, flag, options) in [
+        ("qcow2", "", "cluster_size=4k"),
+        ("qcow2", "-c", "cluster_size=64k"),
+        ("qcow2", "", "extended_l2=on,cluster_size=16k"),
+        ("vmdk", "", "subformat=monolithicSparse"),
+        ("vmdk", "", "subformat=streamOptimized"),
+        ("vpc", "", "subformat=dynamic"),
+        ("vdi", "", "static=off"),
+        ("vhdx", "", "subformat=dynamic,block_size=1M"),
+    ] {
+        let mut args = vec!["convert", "-f", "raw", "-O", name, "-o", options];
+        args.extend((!flag.is_empty()).then_some(flag));
+        args.extend(["disk.raw", "whole"]);
+        qemu(folder, &args);
+        let whole = open(folder, "whole").unwrap();
+        assert_eq!(whole.doubts, Vec::<String>::new(), "{name} {flag} {options}");
+        let bytes = fs::read(folder.join("whole")).unwrap();
+        for percent in [95, 80, 60, 30] {
+            fs::write(folder.join("cut"), &bytes[..bytes.len() * percent / 100]).unwrap();
+            let told = match open(folder, "cut") {
+                Ok(disk) => disk.doubts.join("; "),
+                Err(error) => format!("{error}: {:?}", error.hint_text()),
+            };
+            assert!(told.contains("cut off"), "{name} {flag} {options} {percent}: {told}");
+        }
+    }
+}
+
+/// A disk that ends with the footer of a VHD is one only if it begins as that says, or is as large.
+#[test]
+fn the_footer_of_a_vhd_does_not_make_one() {
+    if tool("qemu-img").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let guest = guest();
+    fs::write(folder.join("disk.raw"), &guest).unwrap();
+    let made = |subformat: &str| {
+        let options = format!("subformat={subformat},force_size=on");
+        qemu(folder, &["convert", "-f", "raw", "-O", "vpc", "-o", &options, "disk.raw", "disk.vhd"]);
+        fs::read(folder.join("disk.vhd")).unwrap()
+    };
+    let (fixed, dynamic) = (made("fixed"), made("dynamic"));
+    let opened = |bytes: &[u8]| {
+        fs::write(folder.join("file"), bytes).unwrap();
+        open(folder, "file").unwrap()
+    };
+    assert_eq!(opened(&fixed).format, DiskFormat::Vhd);
+    assert_eq!(opened(&dynamic).format, DiskFormat::Vhd);
+    let front = [&guest[..], &vec![0; 4096]].concat();
+    for (tail, said) in [(&dynamic[..], "dynamic"), (&fixed[fixed.len() - 512..], "fixed")] {
+        let disk = opened(&[&front[..], tail].concat());
+        assert_eq!(disk.format, DiskFormat::Raw);
+        assert!(disk.doubts[0].contains(said), "{:?}", disk.doubts);
+        let said = run(folder, "qemu-img", &["info", "file"]);
+        assert!(said.contains("file format: raw"), "{said}");
+    }
+    // Without its last sector, a dynamic one is opened by its first, and says that it is cut off.
+    let cut = opened(&dynamic[..dynamic.len() - 512]);
+    assert!(cut.doubts[0].contains("cut off"), "{:?}", cut.doubts);
+}

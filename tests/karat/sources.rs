@@ -527,7 +527,6 @@ fn disks_are_told_by_their_magic() {
         place(0, b"KDMV"),
         b"# Disk DescriptorFile\nversion=1\n".to_vec(),
         place(0, b"vhdxfile"),
-        [&place(0, b"")[..], b"conectix", &[1; 504]].concat(),
         place(0x40, b"\x7f\x10\xda\xbe"),
         place(510, b"\x55\xaa"),
         place(512, b"EFI PART"),

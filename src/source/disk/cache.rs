@@ -113,7 +113,8 @@ impl Tables {
 
     pub(super) fn read(&self, mut offset: u64, dst: &mut [u8]) -> Result<()> {
         let size_bytes = self.file.size_bytes();
-        let (passes, mut rest) = (passes_end(offset, dst.len(), size_bytes), dst);
+        let (end, wanted, mut rest) = (offset.saturating_add(size_of_len(dst.len())), dst.len(), dst);
+        let passes = |at: u64| super::cut_off(passes_end(at, wanted, size_bytes), end, size_bytes);
         while !rest.is_empty() {
             let (number, within) = (offset.div_euclid(BLOCK_BYTES), offset.rem_euclid(BLOCK_BYTES));
             let start = number.saturating_mul(BLOCK_BYTES);
@@ -127,10 +128,10 @@ impl Tables {
                 usize::try_from(within).ok().and_then(|within| block.get(within..)).unwrap_or_default();
             let len = part.len().min(rest.len());
             let (Some(part), Some((head, tail))) = (part.get(..len), rest.split_at_mut_checked(len)) else {
-                return Err(passes);
+                return Err(passes(offset));
             };
             if part.is_empty() {
-                return Err(passes);
+                return Err(passes(offset));
             }
             head.copy_from_slice(part);
             rest = tail;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::cache::Cache;
 use crate::bytes::{ReadAt, passes_end, size_of_len};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 
 /// Where guest bytes come from.
 pub(super) enum Place {
@@ -33,10 +34,24 @@ pub(super) trait Map: Send + Sync {
     /// found by going on in the same place: at least one.
     fn place(&self, offset: u64) -> Result<(Place, u64)>;
 
+    /// Where in its file what a cluster is made of ends, as far as it must be there, and how large the file is.
+    fn cluster_end(&self, _number: u64) -> Result<(u64, u64)> {
+        Ok((0, 0))
+    }
+
     /// Makes a cluster that [`Map::place`] named.
     fn cluster(&self, number: u64) -> Result<Vec<u8>> {
         Err(Error::malformed("disk image", "cluster", None, format!("cluster {number}"), "no such clusters"))
     }
+}
+
+/// What a look at a whole map brought.
+#[derive(Default)]
+pub(super) struct Checked {
+    /// As those of a disk.
+    pub(super) notes: Vec<String>,
+    /// As those of a disk.
+    pub(super) doubts: Vec<String>,
 }
 
 /// A map, its parent and the cache, together a disk.
@@ -50,6 +65,44 @@ pub(super) struct Mapped<M> {
 impl<M: Map> Mapped<M> {
     pub(super) fn new(map: M, parent: Option<Arc<dyn ReadAt>>, cache: &Arc<Cache>) -> Self {
         Mapped { map, parent, cache: Arc::clone(cache), number: cache.number() }
+    }
+
+    /// Follows the map of the whole disk, without reading what it leads to: what is wrong with it, as far as the
+    /// ceiling. A file that was cut off tells it here, even where nobody reads what is missing.
+    pub(super) fn check(&self, limits: &Limits) -> Checked {
+        let mut checked = Checked::default();
+        let (mut at, mut steps) = (0, 0u64);
+        while at < self.map.size_bytes() {
+            steps = steps.saturating_add(1);
+            if steps > limits.disk_map_steps.max {
+                checked.notes.push(format!(
+                    "its map was followed up to byte {at} of the disk (limit `{}`): whether what lies behind is there is seen when it is read",
+                    limits.disk_map_steps.name
+                ));
+                return checked;
+            }
+            let end = self.map.place(at).and_then(|(place, len)| {
+                if let Place::Cluster { number, .. } = place {
+                    let (needs, file_bytes) = self.map.cluster_end(number)?;
+                    if needs > file_bytes {
+                        let found = format!("a compressed cluster up to byte {needs:#x}");
+                        let allowed = format!("inside of the {file_bytes} bytes of the file");
+                        let error = Error::malformed("disk image", "map", None, found, allowed);
+                        return Err(super::cut_off(error, needs, file_bytes));
+                    }
+                }
+                Ok(at.saturating_add(len.max(1)))
+            });
+            match end {
+                Ok(end) => at = end,
+                Err(error) => {
+                    let hint = error.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+                    checked.doubts.push(format!("{}{hint}", error.reason()));
+                    return checked;
+                }
+            }
+        }
+        checked
     }
 
     fn fill(&self, place: &Place, offset: u64, dst: &mut [u8]) -> Result<()> {

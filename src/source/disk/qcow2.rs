@@ -151,12 +151,15 @@ impl Header {
             return wrong("L1 size", 36, found, "as many entries as the guest size needs");
         }
         let l1_end = self.l1_offset.checked_add(u64::from(self.l1_entries).saturating_mul(8));
-        if self.l1_entries > 0
-            && (l1_end.is_none_or(|end| end > file.size_bytes())
-                || self.l1_offset.rem_euclid(self.cluster_bytes()) != 0)
-        {
-            let found = format!("{} entries at {:#x}", self.l1_entries, self.l1_offset);
-            return wrong("L1 table", 40, found, &format!("whole clusters of {} bytes", file.size_bytes()));
+        let found = || format!("{} entries at {:#x}", self.l1_entries, self.l1_offset);
+        if self.l1_entries > 0 && self.l1_offset.rem_euclid(self.cluster_bytes()) != 0 {
+            return wrong("L1 table", 40, found(), "the beginning of a cluster");
+        }
+        if self.l1_entries > 0 && l1_end.is_none_or(|end| end > file.size_bytes()) {
+            let allowed = format!("inside of the {} bytes of the file", file.size_bytes());
+            let needs = l1_end.unwrap_or(u64::MAX);
+            return wrong("L1 table", 40, found(), &allowed)
+                .map_err(|error| super::cut_off(error, needs, file.size_bytes()));
         }
         Ok(())
     }
@@ -261,7 +264,11 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
         header,
     };
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
-    let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
+    let data = Mapped::new(map, parent_data, &opening.cache);
+    let checked = data.check(opening.limits);
+    notes.extend(checked.notes);
+    doubts.extend(checked.doubts);
+    let data = Arc::new(data);
     Ok(Disk { data, format: DiskFormat::Qcow2, parents: Vec::new(), notes, doubts }.over(parent))
 }
 
@@ -345,8 +352,11 @@ impl Qcow2 {
         // The last cluster of a file may be cut where nothing was written.
         let left = self.data.size_bytes().saturating_sub(from);
         if left == 0 {
-            let allowed = format!("inside of the {} bytes of the file", self.data.size_bytes());
-            return wrong("L2 entry", entry.at, format!("{offset:#x}"), &allowed);
+            let file_bytes = self.data.size_bytes();
+            let needs = offset.saturating_add(self.header.cluster_bytes());
+            let allowed = format!("inside of the {file_bytes} bytes of the file");
+            return wrong("L2 entry", entry.at, format!("{offset:#x}"), &allowed)
+                .map_err(|error| super::cut_off(error, needs, file_bytes));
         }
         Ok((Place::Stored(Arc::clone(&self.data), from), len.min(left)))
     }
@@ -433,6 +443,18 @@ impl Map for Qcow2 {
             false if has_place => self.stored(&entry, within, len),
             false => Ok((Place::Parent, len)),
         }
+    }
+
+    fn cluster_end(&self, number: u64) -> Result<(u64, u64)> {
+        let end = match self.entry(number)? {
+            // The last sector need not be there whole.
+            Ok(entry) => {
+                let (offset, len) = self.packed(&entry);
+                offset.saturating_add(len.saturating_sub(511))
+            }
+            Err(_) => 0,
+        };
+        Ok((end, self.data.size_bytes()))
     }
 
     fn cluster(&self, number: u64) -> Result<Vec<u8>> {

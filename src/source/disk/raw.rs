@@ -15,13 +15,9 @@ pub(super) fn open(
     siblings: &dyn Siblings,
     limits: &Limits,
 ) -> Result<Disk> {
-    let mut disk = Disk {
-        data: file,
-        format: DiskFormat::Raw,
-        parents: Vec::new(),
-        notes: Vec::new(),
-        doubts: Vec::new(),
-    };
+    let doubts = super::vhd::tail(&*file)?.into_iter().collect();
+    let mut disk =
+        Disk { data: file, format: DiskFormat::Raw, parents: Vec::new(), notes: Vec::new(), doubts };
     let Some((stem, first, width)) = numbered(name) else { return Ok(disk) };
     let mut others: Vec<(u64, String)> = siblings
         .names(limits)?

@@ -107,8 +107,11 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     let parent = if has_parent { Some(parent(&header, opening, &mut doubts)?) } else { None };
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
     let map = Vdi { tables: Tables::new(file, &opening.cache), header };
-    let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vdi, parents: Vec::new(), notes: Vec::new(), doubts }.over(parent))
+    let data = Mapped::new(map, parent_data, &opening.cache);
+    let checked = data.check(opening.limits);
+    doubts.extend(checked.doubts);
+    let (data, notes) = (Arc::new(data), checked.notes);
+    Ok(Disk { data, format: DiskFormat::Vdi, parents: Vec::new(), notes, doubts }.over(parent))
 }
 
 /// The image that this one lies over, among the files beside.
@@ -168,12 +171,9 @@ impl Map for Vdi {
         let len = len.min(self.header.size_bytes.saturating_sub(offset));
         if from.saturating_add(len) > self.tables.file.size_bytes() {
             let found = format!("block {stored}, from byte {start:#x} on");
-            return wrong(
-                "block map",
-                at,
-                found,
-                &format!("inside of the {} bytes of the file", self.tables.file.size_bytes()),
-            );
+            let file_bytes = self.tables.file.size_bytes();
+            return wrong("block map", at, found, &format!("inside of the {file_bytes} bytes of the file"))
+                .map_err(|error| super::cut_off(error, from.saturating_add(len), file_bytes));
         }
         Ok((Place::Stored(Arc::clone(&self.tables.file), from), len))
     }

@@ -50,9 +50,27 @@ fn footer_offset(file: &dyn ReadAt) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// Whether the file ends as a VHD does.
-pub(super) fn has_footer(file: &dyn ReadAt) -> Result<bool> {
-    Ok(footer_offset(file)?.is_some())
+/// Whether the file, of which these are the first bytes, is a VHD: a dynamic one begins with a copy of its footer, a
+/// fixed one has as many bytes before its footer as that says. Another file that ends so is a raw disk, see [`tail`].
+pub(super) fn is_one(head: &[u8], file: &dyn ReadAt) -> Result<bool> {
+    if head.starts_with(COOKIE) {
+        return Ok(true);
+    }
+    let Some(at) = footer_offset(file)? else { return Ok(false) };
+    Ok(Footer::read(file, at).is_ok_and(|footer| footer.kind == 2 && footer.size_bytes == at))
+}
+
+/// Why a raw disk that ends with the footer of a VHD may be something else; `None` if it does not.
+pub(super) fn tail(file: &dyn ReadAt) -> Result<Option<String>> {
+    let Some(at) = footer_offset(file)? else { return Ok(None) };
+    let said = match Footer::read(file, at) {
+        Ok(footer) if footer.kind == 2 => format!("fixed, of {} bytes, and has {at}", footer.size_bytes),
+        Ok(_) => "dynamic, which begins with a copy of its footer, and it does not".to_owned(),
+        Err(error) => format!("damaged: {error}"),
+    };
+    Ok(Some(format!(
+        "it ends with the footer of a VHD that is {said}: it was read as a raw disk (hint: cut the footer off, or repair the VHD)"
+    )))
 }
 
 /// The one's complement of the sum of all bytes but its own.
@@ -112,12 +130,18 @@ impl Footer {
 }
 
 pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<Disk> {
-    let mut notes = Vec::new();
+    let (mut notes, mut doubts) = (Vec::new(), Vec::new());
+    if footer_offset(&*file)?.is_none() {
+        let size_bytes = file.size_bytes();
+        doubts.push(format!(
+            "the file ends at byte {size_bytes} without the footer that a VHD ends with: it is cut off; fetch or copy it again"
+        ));
+    }
     let footer = Footer::of(&*file, &mut notes)?;
     let disk =
-        |data, notes| Disk { data, format: DiskFormat::Vhd, parents: Vec::new(), notes, doubts: Vec::new() };
+        |data, notes, doubts| Disk { data, format: DiskFormat::Vhd, parents: Vec::new(), notes, doubts };
     match footer.kind {
-        2 => Ok(disk(Arc::new(Section::new(file, 0, footer.size_bytes)?), notes)),
+        2 => Ok(disk(Arc::new(Section::new(file, 0, footer.size_bytes)?), notes, doubts)),
         3 | 4 => {
             let header = Header::read(&*file, &footer)?;
             let parent = match footer.kind {
@@ -131,7 +155,11 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
                 size_bytes: footer.size_bytes,
                 header,
             };
-            Ok(disk(Arc::new(Mapped::new(map, parent_data, &opening.cache)), notes).over(parent))
+            let data = Mapped::new(map, parent_data, &opening.cache);
+            let checked = data.check(opening.limits);
+            notes.extend(checked.notes);
+            doubts.extend(checked.doubts);
+            Ok(disk(Arc::new(data), notes, doubts).over(parent))
         }
         other => wrong("disk type", 60, other.to_string(), "2 (fixed), 3 (dynamic) or 4 (differencing)"),
     }
@@ -258,8 +286,10 @@ impl Map for Vhd {
         };
         let from = bitmap.saturating_add(self.header.bitmap_bytes).saturating_add(within);
         if from.saturating_add(len) > self.tables.file.size_bytes() {
-            let allowed = format!("inside of the {} bytes of the file", self.tables.file.size_bytes());
-            return wrong("block table", at, format!("a block at {bitmap:#x}"), &allowed);
+            let file_bytes = self.tables.file.size_bytes();
+            let allowed = format!("inside of the {file_bytes} bytes of the file");
+            return wrong("block table", at, format!("a block at {bitmap:#x}"), &allowed)
+                .map_err(|error| super::cut_off(error, from.saturating_add(len), file_bytes));
         }
         if !self.is_differencing {
             return Ok((Place::Stored(Arc::clone(&self.tables.file), from), len));

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cache::Tables;
-use super::map::{Map, Mapped, Place};
+use super::map::{Checked, Map, Mapped, Place};
 use super::{Disk, DiskFormat, Opening};
 use crate::bytes::{ReadAt, array_at, guid_text, le_u16, le_u32, le_u64, sum_holds};
 use crate::error::{Error, Result, quoted};
+use crate::limits::Limits;
 
 mod log;
 
@@ -120,7 +121,12 @@ impl Regions {
             if !is_inside || offset < MIB || offset.rem_euclid(MIB) != 0 {
                 let found = format!("{len} bytes at {offset:#x}");
                 let allowed = format!("whole MiB inside of the {} bytes of the file", file.size_bytes());
-                return wrong("region", at, found, &allowed);
+                let error = wrong("region", at, found, &allowed);
+                let needs = offset.saturating_add(len);
+                return match is_inside {
+                    true => error,
+                    false => error.map_err(|error| super::cut_off(error, needs, file.size_bytes())),
+                };
             }
             match guid {
                 BAT => bat = Some((offset, len)),
@@ -266,8 +272,17 @@ pub(super) fn open(file: Arc<dyn ReadAt>, opening: &mut Opening<'_>) -> Result<D
     };
     let map = Vhdx::new(opened, parent.is_some(), opening)?;
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
-    let data = Arc::new(Mapped::new(map, parent_data, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vhdx, parents: Vec::new(), notes, doubts: Vec::new() }.over(parent))
+    let data = Mapped::new(map, parent_data, &opening.cache);
+    let Checked { notes: more, mut doubts } = data.check(opening.limits);
+    notes.extend(more);
+    let (needs, file_bytes) = (data.map.blocks_end(opening.limits)?, data.map.tables.file.size_bytes());
+    if doubts.is_empty() && needs > file_bytes {
+        doubts.push(format!(
+            "the file ends at byte {file_bytes}, and its blocks at byte {needs}: it is cut off; fetch or copy it again"
+        ));
+    }
+    let data = Arc::new(data);
+    Ok(Disk { data, format: DiskFormat::Vhdx, parents: Vec::new(), notes, doubts }.over(parent))
 }
 
 fn parent(locator: &BTreeMap<String, String>, opening: &mut Opening<'_>) -> Result<(String, Disk)> {
@@ -318,6 +333,23 @@ impl Vhdx {
         Ok(Vhdx { tables, bat, block_bytes, size_bytes, chunk_blocks, sector_bytes, is_differencing })
     }
 
+    /// Where the last block of the file ends. All are whole, also that in which the disk ends.
+    fn blocks_end(&self, limits: &Limits) -> Result<u64> {
+        let blocks = self.size_bytes.div_ceil(self.block_bytes);
+        let entries = blocks.saturating_add(blocks.saturating_sub(1).div_euclid(self.chunk_blocks));
+        let mut last = 0;
+        for index in 0..entries.min(limits.disk_map_steps.max) {
+            let (state, start, _) = self.entry(index)?;
+            // Behind each chunk is the entry of its bitmap.
+            let in_chunk = index.rem_euclid(self.chunk_blocks.saturating_add(1));
+            let len = if in_chunk == self.chunk_blocks { MIB } else { self.block_bytes };
+            if matches!(state, 6 | 7) {
+                last = start.saturating_add(len).max(last);
+            }
+        }
+        Ok(last)
+    }
+
     /// State and file offset of an entry, and where it is.
     fn entry(&self, index: u64) -> Result<(u64, u64, u64)> {
         let at = self.bat.saturating_add(index.saturating_mul(8));
@@ -328,8 +360,10 @@ impl Vhdx {
     fn stored(&self, start: u64, within: u64, len: u64, at: u64) -> Result<Place> {
         let from = start.saturating_add(within);
         if start < MIB || from.saturating_add(len) > self.tables.file.size_bytes() {
-            let allowed = format!("inside of the {} bytes of the file", self.tables.file.size_bytes());
-            return wrong("BAT", at, format!("a block at {start:#x}"), &allowed);
+            let file_bytes = self.tables.file.size_bytes();
+            let allowed = format!("inside of the {file_bytes} bytes of the file");
+            return wrong("BAT", at, format!("a block at {start:#x}"), &allowed)
+                .map_err(|error| super::cut_off(error, from.saturating_add(len), file_bytes));
         }
         Ok(Place::Stored(Arc::clone(&self.tables.file), from))
     }

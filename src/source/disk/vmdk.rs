@@ -21,10 +21,11 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use super::cache::{Cache, Tables};
-use super::map::{Joined, Map, Mapped, Part, Place};
+use super::map::{Checked, Joined, Map, Mapped, Part, Place};
 use super::{Disk, DiskFormat, Opening};
 use crate::bytes::{self, ReadAt, Section, array_at, le_u16, le_u32, le_u64};
 use crate::error::{Error, Result, ResultExt as _, quoted};
+use crate::limits::Limits;
 
 const FORMAT: &str = "VMDK";
 const MAGIC: &[u8] = b"KDMV";
@@ -186,16 +187,17 @@ pub(super) fn open(name: &str, file: Arc<dyn ReadAt>, opening: &mut Opening<'_>)
     if header.sectors == 0 && !descriptor.extents.is_empty() {
         return described(&descriptor, opening);
     }
-    let mut notes = Vec::new();
+    let mut told = Checked::default();
     if text.is_empty() {
-        notes.push(format!(
+        told.notes.push(format!(
             "`{name}` is an extent without descriptor: if the disk has others, name its descriptor instead"
         ));
     }
     let parent = descriptor.parent(opening)?;
     let parent_data = parent.as_ref().map(|(_, disk)| Arc::clone(&disk.data));
-    let data = Sparse::open(file, parent_data, &opening.cache, &mut notes)?;
-    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes, doubts: Vec::new() }.over(parent))
+    let data = Sparse::open(file, parent_data, (&opening.cache, opening.limits), &mut told)?;
+    let Checked { notes, doubts } = told;
+    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes, doubts }.over(parent))
 }
 
 /// The disk that a text describes.
@@ -203,7 +205,7 @@ fn described(descriptor: &Descriptor, opening: &mut Opening<'_>) -> Result<Disk>
     if descriptor.extents.is_empty() {
         return wrong("descriptor", None, "no extents", "at least one");
     }
-    let mut notes = Vec::new();
+    let mut told = Checked::default();
     let parent = descriptor.parent(opening)?;
     let mut joined = Joined::new();
     for extent in &descriptor.extents {
@@ -215,11 +217,12 @@ fn described(descriptor: &Descriptor, opening: &mut Opening<'_>) -> Result<Disk>
         let size_bytes = extent.sectors.checked_mul(SECTOR_BYTES).ok_or_else(|| {
             Error::malformed(FORMAT, "extent", None, extent.sectors.to_string(), "sectors below 2^55")
         })?;
-        let part = extent_part(extent, below, joined.size_bytes(), opening, &mut notes).at(place)?;
+        let part = extent_part(extent, below, joined.size_bytes(), opening, &mut told).at(place)?;
         joined.push(part, size_bytes).at(place)?;
     }
     let data = Arc::new(Mapped::new(joined, None, &opening.cache));
-    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes, doubts: Vec::new() }.over(parent))
+    let Checked { notes, doubts } = told;
+    Ok(Disk { data, format: DiskFormat::Vmdk, parents: Vec::new(), notes, doubts }.over(parent))
 }
 
 /// Opens one extent; `start` is where it begins in the disk, `below` is the whole disk's parent.
@@ -228,7 +231,7 @@ fn extent_part(
     below: Option<&Arc<dyn ReadAt>>,
     start: u64,
     opening: &Opening<'_>,
-    notes: &mut Vec<String>,
+    told: &mut Checked,
 ) -> Result<Part> {
     if !extent.is_readable {
         return Err(Error::unsupported("an extent marked NOACCESS"));
@@ -255,13 +258,24 @@ fn extent_part(
                 Section::new(Arc::clone(below), start, left.min(size_bytes)).ok()
             });
             let part = part.map(|part| -> Arc<dyn ReadAt> { Arc::new(part) });
-            Ok(Part::File(Sparse::open(file, part, &opening.cache, notes)?, 0))
+            Ok(Part::File(Sparse::open(file, part, (&opening.cache, opening.limits), told)?, 0))
         }
         "VMFSSPARSE" => Err(Error::unsupported("a COWD extent of an ESX server")),
         "SESPARSE" => Err(Error::unsupported("a SESPARSE extent: a snapshot of an ESXi server")
             .hint("consolidate the snapshot, or export the machine as OVF")),
         other => Err(Error::unsupported(format!("an extent of type {}", quoted(other)))),
     }
+}
+
+/// Whether the last sector is an end-of-stream marker, which is zeros, as is what QEMU fills the last grain with.
+fn ends_as_stream(file: &dyn ReadAt) -> Result<bool> {
+    let size_bytes = file.size_bytes();
+    let mut last = [1; 512];
+    let Some(at) = size_bytes.checked_sub(SECTOR_BYTES).filter(|at| at.is_multiple_of(SECTOR_BYTES)) else {
+        return Ok(false);
+    };
+    file.read_exact_at(at, &mut last)?;
+    Ok(last.iter().all(|byte| *byte == 0))
 }
 
 /// A sparse extent.
@@ -377,8 +391,8 @@ impl Sparse {
     fn open(
         file: Arc<dyn ReadAt>,
         parent: Option<Arc<dyn ReadAt>>,
-        cache: &Arc<Cache>,
-        notes: &mut Vec<String>,
+        (cache, limits): (&Arc<Cache>, &Limits),
+        told: &mut Checked,
     ) -> Result<Arc<dyn ReadAt>> {
         let mut header = Sparse::header(&*file, 0)?;
         if header.directory_sector == AT_END {
@@ -389,13 +403,23 @@ impl Sparse {
             Ok(directory) => directory,
             Err(error) if header.flags & HAS_REDUNDANT != 0 => {
                 let directory = Sparse::directory(&tables, &header, header.redundant_sector)?;
-                notes.push(format!("the grain directory is damaged, the redundant one was used: {error}"));
+                told.notes
+                    .push(format!("the grain directory is damaged, the redundant one was used: {error}"));
                 directory
             }
             Err(error) => return Err(error),
         };
-        let sparse = Sparse { tables, header, directory };
-        Ok(Arc::new(Mapped::new(sparse, parent, cache)))
+        if header.flags & HAS_MARKERS != 0 && !ends_as_stream(&*tables.file)? {
+            told.doubts.push(format!(
+                "the file ends at byte {} without the marker that ends a stream: it is cut off; fetch or copy it again",
+                tables.file.size_bytes()
+            ));
+        }
+        let sparse = Mapped::new(Sparse { tables, header, directory }, parent, cache);
+        let checked = sparse.check(limits);
+        told.notes.extend(checked.notes);
+        told.doubts.extend(checked.doubts);
+        Ok(Arc::new(sparse))
     }
 
     /// The header at the end of a stream: marker, header and end-of-stream marker, a sector each.
@@ -428,15 +452,22 @@ impl Sparse {
         let entries = header.sectors.saturating_mul(SECTOR_BYTES).div_ceil(header.table_reach());
         let start = sector.saturating_mul(SECTOR_BYTES);
         let inside = format!("inside of the {size_bytes} bytes of the file");
-        if (start == 0 && entries > 0) || start.saturating_add(entries.saturating_mul(4)) > size_bytes {
+        let end = start.saturating_add(entries.saturating_mul(4));
+        if start == 0 && entries > 0 {
             return wrong("grain directory", 56, format!("{entries} entries at {start:#x}"), &inside);
+        }
+        if end > size_bytes {
+            return wrong("grain directory", 56, format!("{entries} entries at {start:#x}"), &inside)
+                .map_err(|error| super::cut_off(error, end, size_bytes));
         }
         // No more of them than the file has bytes.
         for index in 0..entries {
             let at = start.saturating_add(index.saturating_mul(4));
             let table = u64::from(u32::from_le_bytes(tables.array(at)?)).saturating_mul(SECTOR_BYTES);
-            if table.saturating_add(header.table_entries.saturating_mul(4)) > size_bytes {
-                return wrong("grain directory", at, format!("a grain table at {table:#x}"), &inside);
+            let end = table.saturating_add(header.table_entries.saturating_mul(4));
+            if end > size_bytes {
+                return wrong("grain directory", at, format!("a grain table at {table:#x}"), &inside)
+                    .map_err(|error| super::cut_off(error, end, size_bytes));
             }
         }
         Ok(start)
@@ -482,10 +513,26 @@ impl Map for Sparse {
         let len = len.min(self.size_bytes().saturating_sub(offset));
         let from = start.saturating_add(within);
         if from.saturating_add(len) > self.tables.file.size_bytes() {
-            let allowed = format!("inside of the {} bytes of the file", self.tables.file.size_bytes());
-            return wrong("grain table", at, format!("a grain at {start:#x}"), &allowed);
+            let file_bytes = self.tables.file.size_bytes();
+            let allowed = format!("inside of the {file_bytes} bytes of the file");
+            return wrong("grain table", at, format!("a grain at {start:#x}"), &allowed)
+                .map_err(|error| super::cut_off(error, from.saturating_add(len), file_bytes));
         }
         Ok((Place::Stored(Arc::clone(&self.tables.file), from), len))
+    }
+
+    fn cluster_end(&self, grain: u64) -> Result<(u64, u64)> {
+        let file_bytes = self.tables.file.size_bytes();
+        let Some((sector, _)) = self.entry(grain)? else { return Ok((0, file_bytes)) };
+        // Its marker, and at least something behind it; near the end of the file as much as the marker says.
+        let start = sector.saturating_mul(SECTOR_BYTES).saturating_add(12);
+        let is_last = start.saturating_add(self.header.grain_bytes.saturating_mul(2)) > file_bytes;
+        if self.header.flags & HAS_MARKERS != 0 && is_last && start <= file_bytes {
+            let mut marker = [0; 12];
+            self.tables.file.read_exact_at(start.saturating_sub(12), &mut marker)?;
+            return Ok((start.saturating_add(le_u32(&marker, 8).into()), file_bytes));
+        }
+        Ok((start.saturating_add(1), file_bytes))
     }
 
     fn cluster(&self, grain: u64) -> Result<Vec<u8>> {
