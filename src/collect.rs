@@ -8,19 +8,26 @@ mod apk;
 pub mod assemble;
 mod boot;
 mod changelogs;
+mod chisel;
 mod dpkg;
 pub mod fact;
 pub mod follow_up;
 pub mod gather;
+mod opkg;
 mod os_release;
+mod pacman;
+mod portage;
 mod rpm;
 pub mod squash;
 mod unread;
+mod xbps;
+
+use std::collections::BTreeMap;
 
 use crate::bytes::ReadAt;
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::model::{Gap, ImagePath};
+use crate::model::{Gap, ImagePath, Package};
 use crate::stratum::{Entry, Want};
 
 pub use assemble::{Assembled, assemble, nothing_found};
@@ -41,6 +48,15 @@ pub static COLLECTORS: &[&dyn Collector] = &[
     &rpm::Rpm,
     &rpm::RpmFiles,
     &rpm::RpmHistory,
+    &pacman::Pacman,
+    &pacman::PacmanFiles,
+    &chisel::Chisel,
+    &chisel::ChiselFiles,
+    &opkg::Opkg,
+    &opkg::OpkgFiles,
+    &xbps::Xbps,
+    &portage::Portage,
+    &portage::PortageFiles,
     &changelogs::Changelogs,
     &boot::Boot,
     &unread::Unread,
@@ -136,6 +152,17 @@ impl Out<'_> {
     /// Output for a member of an archive: everything kept through it bears the member's name.
     pub fn member(&mut self, name: &[u8]) -> Out<'_> {
         Out { part: self.part, member: self.member.join(name), path: self.path, required: self.required }
+    }
+}
+
+/// Tells the packages that a database of one version each lists with several.
+fn tell_twice(packages: &[Package], out: &mut Out<'_>) {
+    let mut first: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for package in packages {
+        let other = first.entry((&package.name, &package.arch)).or_insert(&package.version);
+        if *other != package.version {
+            out.gap(format!("package `{}` is listed twice: {other} and {}", package.name, package.version));
+        }
     }
 }
 

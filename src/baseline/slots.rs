@@ -91,7 +91,7 @@ pub fn slot_of_package(package: &Package) -> Option<Slot> {
     let of =
         |series: &str| Slot { kind: package.name.clone(), series: series.to_owned(), flavour: String::new() };
     match (package.ecosystem, &package.stream) {
-        (Ecosystem::Rpm, Some(stream)) => Some(of(stream)),
+        (Ecosystem::Rpm | Ecosystem::Ebuild, Some(stream)) => Some(of(stream)),
         (Ecosystem::Rpm, None) => is_rpm_kernel(&package.name).then(|| of("")),
         _ => slot_of(&package.name),
     }

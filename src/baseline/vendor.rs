@@ -31,6 +31,8 @@ pub fn is_third_party(package: &Package, platform: &Platform) -> bool {
     match package.ecosystem {
         Ecosystem::Apk => return is_tagged(package),
         Ecosystem::Rpm => return is_of_another_vendor(package, platform),
+        // What these databases keep names no publisher.
+        Ecosystem::Alpm | Ecosystem::Opkg | Ecosystem::Xbps | Ecosystem::Ebuild => return false,
         Ecosystem::Deb => {}
     }
     if let Some(origin) = &package.origin {

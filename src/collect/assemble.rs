@@ -1,6 +1,7 @@
 //! Joins what is visible into one system. Pure: the same facts, the same system.
 
 mod boot;
+mod folders;
 mod ownership;
 mod packages;
 
@@ -14,7 +15,7 @@ use crate::model::version::rpm as rpm_version;
 use crate::model::{Coverage, Ecosystem, Gap, ImagePath, OsInfo, Package, Platform, ReleaseEntry, System};
 
 use super::squash::{Resolved, Squashed};
-use super::{Fact, Needs, rpm};
+use super::{Fact, Needs, opkg, pacman, rpm, xbps};
 use crate::stratum::Node;
 
 pub use ownership::{Owned, Ownership};
@@ -44,6 +45,7 @@ pub fn assemble(squashed: &Squashed, needs: Needs, limits: &Limits) -> Assembled
     let os = os_info(squashed, &mut gaps);
     let (mut packages, conflicts) = packages::installed(squashed);
     gaps.extend(conflicts);
+    folders::join_notes(squashed, &mut packages);
     let platform = os.as_ref().and_then(|os| platform(os, &packages));
     if needs.any(Needs::OS_PACKAGES) {
         missing(squashed, os.as_ref(), platform.as_ref(), &packages, &mut gaps);
@@ -105,6 +107,16 @@ fn missing(
                 "rpm's directory is there, and no database in it (rpmdb.sqlite, Packages.db, Packages)";
             gap(&format!("/{place}"), reason);
         }
+    }
+    let others = pacman::PLACES.map(|place| ("pacman", place.trim_end_matches("/local")));
+    let others = others.into_iter().chain(opkg::PLACES.map(|place| ("opkg", place)));
+    for (manager, place) in others.chain([("xbps", xbps::PLACE)]) {
+        if has_files(squashed, place) && !has_database(squashed, manager) {
+            gap(&format!("/{place}"), &format!("{manager}'s directory is there, and no database in it"));
+        }
+    }
+    for (place, reason) in folders::without_record(squashed) {
+        gap(&place, &reason);
     }
     if let Some(strays) = strays(squashed, packages) {
         gap("/var/lib/dpkg/info", &strays);
@@ -211,12 +223,18 @@ fn platform(os: &OsInfo, packages: &[Package]) -> Option<Platform> {
 /// The native architecture: that of the package manager itself, else the one that most packages have.
 fn native_arch(packages: &[Package]) -> Option<String> {
     // Packages for every architecture, and old ones of apk that say none.
-    let is_one = |arch: &str| !matches!(arch, "all" | "noarch" | "");
+    let is_one = |arch: &str| !matches!(arch, "all" | "noarch" | "any" | "");
     let is_manager = |p: &&Package| {
         is_one(&p.arch)
             && matches!(
                 (p.ecosystem, &*p.name),
-                (Ecosystem::Deb, "dpkg") | (Ecosystem::Apk, "apk-tools") | (Ecosystem::Rpm, "rpm")
+                (Ecosystem::Deb, "dpkg")
+                    | (Ecosystem::Apk, "apk-tools")
+                    | (Ecosystem::Rpm, "rpm")
+                    | (Ecosystem::Alpm, "pacman")
+                    | (Ecosystem::Opkg, "opkg")
+                    | (Ecosystem::Xbps, "xbps")
+                    | (Ecosystem::Ebuild, "sys-apps/portage")
             )
     };
     if let Some(manager) = packages.iter().find(is_manager) {
@@ -230,13 +248,23 @@ fn native_arch(packages: &[Package]) -> Option<String> {
     counted.first().map(|(_, arch)| (*arch).to_string())
 }
 
-/// The package URL, <https://github.com/package-url/purl-spec>, types `deb`, `apk` and `rpm`: the namespace is
-/// the distribution, qualifiers come in the order of their names.
+/// The package URL, <https://github.com/package-url/purl-spec>, types `deb`, `apk`, `rpm`, `alpm`, and in their manner
+/// `opkg` and `xbps`: the namespace is the distribution, qualifiers come in the order of their names. That of
+/// `ebuild` is the category.
 fn purl(package: &Package, platform: Option<&Platform>, os: Option<&OsInfo>) -> String {
     let of_its_own = match package.ecosystem {
         Ecosystem::Deb => "debian",
         Ecosystem::Apk => "alpine",
         Ecosystem::Rpm => "rpm",
+        Ecosystem::Alpm => "arch",
+        Ecosystem::Opkg => "opkg",
+        Ecosystem::Xbps => "void",
+        Ecosystem::Ebuild => "gentoo",
+    };
+    let of_distribution = os.map_or(of_its_own, |os| os.id.as_str());
+    let (namespace, name) = match package.ecosystem {
+        Ecosystem::Ebuild => package.name.split_once('/').unwrap_or((of_distribution, &package.name)),
+        _ => (of_distribution, package.name.as_str()),
     };
     // In a purl of rpm the epoch is a qualifier.
     let (epoch, version) = match package.ecosystem {
@@ -246,7 +274,10 @@ fn purl(package: &Package, platform: Option<&Platform>, os: Option<&OsInfo>) -> 
         _ => (None, package.version.as_str()),
     };
     let epoch = epoch.map(|epoch| format!("epoch={epoch}"));
-    let module = package.stream.as_ref().map(|stream| format!("rpmmod={}", escape(stream)));
+    let module = package.stream.as_ref().map(|stream| match package.ecosystem {
+        Ecosystem::Ebuild => format!("slot={}", escape(stream)),
+        _ => format!("rpmmod={}", escape(stream)),
+    });
     let arch =
         Some(&package.arch).filter(|arch| !arch.is_empty()).map(|arch| format!("arch={}", escape(arch)));
     let distro = platform.map(|p| format!("distro={}-{}", escape(&p.os), escape(&p.release)));
@@ -254,8 +285,8 @@ fn purl(package: &Package, platform: Option<&Platform>, os: Option<&OsInfo>) -> 
     format!(
         "pkg:{}/{}/{}@{}{}{}",
         package.ecosystem,
-        escape(os.map_or(of_its_own, |os| os.id.as_str())),
-        escape(&package.name),
+        escape(namespace),
+        escape(name),
         escape(version),
         if qualifiers.is_empty() { "" } else { "?" },
         qualifiers.join("&"),
@@ -308,19 +339,26 @@ fn is_upstreams(squashed: &Squashed, path: &ImagePath) -> bool {
 
 /// The package databases that were found, and whether they were read whole.
 fn coverage(squashed: &Squashed) -> Vec<Coverage> {
-    squashed
-        .visible()
-        .flat_map(|(path, found)| found.iter().map(move |part| (path, part)))
-        .filter_map(|(path, part)| Some((path, part, database_kind(part.collector)?)))
-        .filter(|(_, part, _)| {
-            part.collector == "unread"
-                || part.facts.iter().any(|(_, f)| matches!(f, Fact::Packages(_) | Fact::Amendments(_)))
-                || !part.gaps.is_empty()
-        })
-        .map(|(path, part, kind)| {
-            Coverage::of_place(path.to_string(), kind, "os-packages", part.gaps.is_empty())
-        })
-        .collect()
+    let mut all: Vec<Coverage> = Vec::new();
+    for (path, part) in
+        squashed.visible().flat_map(|(path, found)| found.iter().map(move |part| (path, part)))
+    {
+        let Some(kind) = database_kind(part.collector) else { continue };
+        let is_database = part.collector == "unread"
+            || part.facts.iter().any(|(_, f)| matches!(f, Fact::Packages(_) | Fact::Amendments(_)))
+            || !part.gaps.is_empty();
+        if !is_database {
+            continue;
+        }
+        let place = folders::database(part.collector, path).to_string();
+        let read = part.gaps.is_empty();
+        // Of a database that is a folder, each package is a file.
+        match all.iter_mut().find(|known| known.place == place && known.kind == kind) {
+            Some(known) => known.read &= read,
+            None => all.push(Coverage::of_place(place, kind, "os-packages", read)),
+        }
+    }
+    all
 }
 
 /// What a collector's files are, where they are package databases.
@@ -329,6 +367,11 @@ fn database_kind(collector: &str) -> Option<&'static str> {
         "dpkg" => Some("dpkg database"),
         "apk" => Some("apk database"),
         "rpm" => Some("rpm database"),
+        "pacman" => Some("pacman database"),
+        "chisel" => Some("chisel manifest"),
+        "opkg" => Some("opkg database"),
+        "xbps" => Some("xbps database"),
+        "portage" => Some("portage database"),
         "unread" => Some("other package database"),
         _ => None,
     }

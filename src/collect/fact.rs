@@ -75,6 +75,8 @@ pub enum Fact {
     History(Vec<ReleaseEntry>),
     /// What a boot loader is told.
     Boot(BootFact),
+    /// The text of a file that holds one property of a package.
+    Note(String),
 }
 
 /// What one file tells a boot loader.

@@ -28,18 +28,29 @@ const fn application(name: &'static str, database: &'static str) -> Manager {
 
 /// A database is a file or a directory; of a directory any file below it counts.
 const MANAGERS: &[Manager] = &[
-    system("pacman", "var/lib/pacman/local"),
-    system("opkg", "usr/lib/opkg/status"),
-    system("opkg", "var/lib/opkg/status"),
-    system("portage", "var/db/pkg"),
-    system("xbps", "var/db/xbps"),
+    system("ipkg", "usr/lib/ipkg/status"),
     system("nix", "nix/var/nix/db/db.sqlite"),
     system("guix", "var/guix/db/db.sqlite"),
-    system("chisel", "var/lib/chisel/manifest.wall"),
     system("swupd", "usr/share/clear/bundles"),
+    system("Container-Optimized OS", "etc/cos-package-info.json"),
+    system("eopkg", "var/lib/eopkg/package"),
+    system("pisi", "var/lib/pisi/package"),
+    system("moss", ".moss/db"),
+    system("slackware", "var/lib/pkgtools/packages"),
+    system("slackware", "var/log/packages"),
+    system("tazpkg", "var/lib/tazpkg/installed"),
+    system("tce", "usr/local/tce.installed"),
+    system("kiss", "var/db/kiss/installed"),
+    system("pkgutils", "var/lib/pkg/db"),
+    system("pkg", "var/db/pkg/local.sqlite"),
     application("snap", "var/lib/snapd/state.json"),
+    application("snap", "var/lib/snapd/seed/seed.yaml"),
+    application("snap", "var/lib/snapd/snaps"),
     application("flatpak", "var/lib/flatpak/app"),
+    application("flatpak", "var/lib/flatpak/runtime"),
     application("homebrew", "home/linuxbrew/.linuxbrew/Cellar"),
+    application("bitnami", "opt/bitnami/.bitnami_components.json"),
+    application("conda", "opt/conda/conda-meta/history"),
 ];
 
 /// Databases of the package managers that are read, as a system below the image's own has them.
@@ -53,6 +64,10 @@ const NESTED: &[(&str, &str)] = &[
     ("rpm", "/usr/lib/sysimage/rpm/Packages.db"),
     ("rpm", "/usr/lib/sysimage/rpm/rpmdb.sqlite"),
     ("pacman", "/var/lib/pacman/local/ALPM_DB_VERSION"),
+    ("chisel", "/var/lib/chisel/manifest.wall"),
+    ("opkg", "/usr/lib/opkg/status"),
+    ("opkg", "/var/lib/opkg/status"),
+    ("xbps", "/var/db/xbps/pkgdb-0.38.plist"),
 ];
 
 /// The package manager whose database this is, if it is that of a system below the image's own. What documents
@@ -90,7 +105,7 @@ impl Collector for Unread {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn serves(&self) -> Needs {
@@ -141,7 +156,9 @@ mod tests {
             Unread.want(&Entry { path: ImagePath::from(path), node: Node::File(Meta::default()) }) != Want::No
         };
         assert!(!want("var/lib/rpm/Packages"));
-        assert!(want("var/lib/pacman/local/bash-5.2-1/desc"));
+        assert!(!want("var/lib/pacman/local/bash-5.2-1/desc"));
+        assert!(want("var/log/packages/bash-5.2.037-x86_64-1"));
+        assert!(want("nix/var/nix/db/db.sqlite"));
         assert!(!want("var/lib/rpm.old/Packages"));
         assert!(want("srv/var/lib/rpm/Packages"));
         assert!(want("srv/chroot/var/lib/dpkg/status"));

@@ -165,6 +165,16 @@ pub fn check_database_version(bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Where pacman.conf(5) says that databases are: the values of `DBPath`, in their order. The file is read by lines;
+/// what follows a `#` counts, as in pacman, except on lines that begin with one.
+pub fn database_paths(bytes: &[u8]) -> impl Iterator<Item = ImagePath> {
+    lines(bytes).filter_map(|line| {
+        let text = line.text.trim_ascii();
+        let rest = text.strip_prefix(b"DBPath")?.trim_ascii_start();
+        Some(ImagePath::new(rest.strip_prefix(b"=")?.trim_ascii()))
+    })
+}
+
 /// The files of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Files {

@@ -18,6 +18,14 @@ pub enum Ecosystem {
     Apk,
     /// Packages of Red Hat, SUSE and their kin: rpm.
     Rpm,
+    /// Packages of Arch Linux and its kin: pacman.
+    Alpm,
+    /// Packages of OpenWrt until 24.10 and of Yocto: opkg.
+    Opkg,
+    /// Packages of Void Linux: xbps.
+    Xbps,
+    /// Packages of Gentoo and its kin: portage.
+    Ebuild,
 }
 
 impl fmt::Display for Ecosystem {
@@ -26,6 +34,10 @@ impl fmt::Display for Ecosystem {
             Ecosystem::Deb => "deb",
             Ecosystem::Apk => "apk",
             Ecosystem::Rpm => "rpm",
+            Ecosystem::Alpm => "alpm",
+            Ecosystem::Opkg => "opkg",
+            Ecosystem::Xbps => "xbps",
+            Ecosystem::Ebuild => "ebuild",
         })
     }
 }

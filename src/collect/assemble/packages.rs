@@ -10,16 +10,22 @@ use super::super::Fact;
 use super::super::gather::Found;
 use super::super::squash::Squashed;
 
-/// A package by what only one of can be installed: ecosystem, name, architecture; with rpm also the version,
-/// because it keeps several of some (kernels).
+/// A package by what only one of can be installed: ecosystem, name, architecture; with rpm and portage also the
+/// version, because they keep several of some (kernels, slots); with pacman not the architecture, because it keeps
+/// one of a name.
 type Key = (Ecosystem, String, String, String);
 
 fn key(package: &Package) -> Key {
     let version = match package.ecosystem {
-        Ecosystem::Rpm => package.version.clone(),
+        Ecosystem::Rpm | Ecosystem::Ebuild => package.version.clone(),
         _ => String::new(),
     };
-    (package.ecosystem, package.name.clone(), package.arch.clone(), version)
+    let arch = match package.ecosystem {
+        // That of portage is joined in from another file later.
+        Ecosystem::Alpm | Ecosystem::Ebuild => String::new(),
+        _ => package.arch.clone(),
+    };
+    (package.ecosystem, package.name.clone(), arch, version)
 }
 
 /// The installed packages, and a gap for each that is listed twice with different versions.
