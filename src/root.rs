@@ -108,7 +108,7 @@ pub struct SystemRoot {
 }
 
 /// What says that a directory is the root of a system.
-const MARKS: [&str; 11] = [
+const MARKS: [&str; 17] = [
     "etc/os-release",
     "usr/lib/os-release",
     "etc/redhat-release",
@@ -120,6 +120,12 @@ const MARKS: [&str; 11] = [
     "lib/apk/db/installed",
     "usr/lib/apk/db/installed",
     "var/lib/pacman/local",
+    "usr/lib/holo/pacmandb/local",
+    "var/lib/chisel/manifest.wall",
+    "usr/lib/opkg/status",
+    "var/lib/opkg/status",
+    "var/db/xbps",
+    "var/db/pkg",
 ];
 
 /// Types that are on no volume.

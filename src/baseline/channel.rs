@@ -5,6 +5,8 @@
 //! | apt suite | a repository, or what a host's apt keeps of one | the versions that were out at the `Date` of its Release |
 //! | `APKINDEX` | a branch and repository of Alpine | the versions that were out when it was made |
 //! | `repodata` | a repository of rpm packages | the versions that were out when it was made; what its advisories publish |
+//! | sync database | a repository of pacman | the versions that were out when it was made |
+//! | security database | what Alpine and its kin fixed in which version | versions and CVE ids; no absence, no dates |
 //! | `.rpm` folder | packages, with the changelogs in their headers | versions, builds and CVE ids; no absence |
 //! | `.deb` folder | packages, with the changelogs inside | versions, dates and CVE ids; no absence |
 //! | changelog folder | changelogs alone | versions, dates and CVE ids; no absence |
@@ -25,8 +27,10 @@ mod deb;
 mod files;
 mod names;
 mod packages;
+mod pacman;
 mod repodata;
 mod rpms;
+mod secdb;
 
 /// What one channel source says was published: a suite of a repository for one architecture, a folder of
 /// packages, a folder of changelogs.
@@ -98,6 +102,10 @@ pub enum ChannelKind {
     ApkIndex,
     /// A repository of rpm packages, by its metadata (`repodata`).
     RpmRepository,
+    /// A sync database of pacman.
+    PacmanSync,
+    /// A security database of Alpine's kind.
+    SecurityDatabase,
     /// A folder of `.deb` files.
     DebFolder,
     /// A folder of `.rpm` files.
@@ -110,7 +118,13 @@ impl ChannelKind {
     /// Whether it is files without a date of their own, that prove no absence.
     #[must_use]
     pub fn is_folder(self) -> bool {
-        matches!(self, ChannelKind::DebFolder | ChannelKind::RpmFolder | ChannelKind::ChangelogFolder)
+        matches!(
+            self,
+            ChannelKind::DebFolder
+                | ChannelKind::RpmFolder
+                | ChannelKind::ChangelogFolder
+                | ChannelKind::SecurityDatabase
+        )
     }
 }
 
@@ -141,6 +155,8 @@ pub fn read(path: &Path, options: &ReadOptions<'_>) -> Result<Vec<ChannelInput>>
         Some(Found::Apt(place)) => apt::read(place, path, &name, options),
         Some(Found::Apk) => apk::read(path, &name, options),
         Some(Found::RpmRepository) => repodata::read(path, &name, options),
+        Some(Found::PacmanSync) => pacman::read(path, &name, options),
+        Some(Found::SecurityDatabase) => secdb::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Rpms) => rpms::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Debs) => packages::read(path, &name, options).map(|input| vec![input]),
         Some(Found::Changelogs) => changelogs::read(path, &name, options).map(|input| vec![input]),
@@ -157,8 +173,9 @@ fn nothing(path: &Path) -> Error {
         false => Error::config("no channel source of any known kind"),
     };
     error.hint(
-        "name an apt repository, a Packages file, an APKINDEX, a repository of rpm packages (with its repodata), a \
-         folder of .deb or .rpm files, or a folder of changelogs",
+        "name an apt repository, a Packages file, an APKINDEX, a repository of rpm packages (with its repodata), \
+         a sync database of pacman, a security database of Alpine, a folder of .deb or .rpm files, or a folder of \
+         changelogs",
     )
 }
 
@@ -176,6 +193,8 @@ enum Found {
     RpmRepository,
     Debs,
     Rpms,
+    PacmanSync,
+    SecurityDatabase,
     Changelogs,
 }
 
@@ -204,6 +223,7 @@ fn kind_of(path: &Path, limits: &Limits) -> Result<Option<Found>> {
         name if apk::is_named_index(name) => Some(Found::Apk),
         name if name == repodata::REPOMD => Some(Found::RpmRepository),
         name if packages::is_named_deb(name) => Some(Found::Debs),
+        name if pacman::is_named_database(name) => Some(Found::PacmanSync),
         name if rpms::is_named_rpm(name) => Some(Found::Rpms),
         name if changelogs::is_named_changelog(name) => Some(Found::Changelogs),
         _ => None,
@@ -226,8 +246,17 @@ fn kind_of_file(path: &Path, limits: &Limits) -> Result<Option<Found>> {
     if name == repodata::REPOMD {
         return Ok(Some(Found::RpmRepository));
     }
+    let head = files::first_bytes(path, limits);
+    if let Ok(head) = &head {
+        if pacman::is_named_database(name) && pacman::starts_as_database(head) {
+            return Ok(Some(Found::PacmanSync));
+        }
+        if name.ends_with(b".json") && secdb::starts_as_database(head) {
+            return Ok(Some(Found::SecurityDatabase));
+        }
+    }
     let is_named = apt::is_packages_name(name) || apt::is_list_of_host(name);
-    let is_packages = match files::first_bytes(path, limits) {
+    let is_packages = match head {
         // A database of rpm is called so too.
         Ok(head) if is_named => !head.contains(&0),
         Ok(head) => starts_as_packages(&head),

@@ -102,8 +102,11 @@ impl<'a> Gathering<'a> {
             let gathered = self.sources.entry(key).or_default();
             let known = gathered.advisories.entry(published.version.clone()).or_default();
             known.insert(published.advisory.clone());
-            let source = (published.ecosystem, Cow::from(&published.source));
-            named.entry(source).or_default().push(&published.version);
+            // A security database lists versions that fix something, and no others.
+            if channel.kind != ChannelKind::SecurityDatabase {
+                let source = (published.ecosystem, Cow::from(&published.source));
+                named.entry(source).or_default().push(&published.version);
+            }
         }
         if channel.kind == ChannelKind::RpmRepository {
             for offer in &channel.packages {

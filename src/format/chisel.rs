@@ -145,8 +145,7 @@ fn line(text: &[u8]) -> Result<Option<Line>> {
 /// A manifest of these objects.
 #[cfg(test)]
 fn manifest(objects: &[&str]) -> Vec<u8> {
-    let header =
-        format!("{{\"jsonwall\":\"1.0\",\"schema\":\"1.0\",\"count\":{}}}\n", objects.len() + 1);
+    let header = format!("{{\"jsonwall\":\"1.0\",\"schema\":\"1.0\",\"count\":{}}}\n", objects.len() + 1);
     let text = objects.iter().fold(header, |text, object| format!("{text}{object}\n"));
     zstd::encode_all(text.as_bytes(), 0).unwrap()
 }

@@ -265,7 +265,9 @@ impl Field<'_> {
     fn set(&self, value: &mut Option<String>) -> Result<()> {
         let Some(line) = self.lines.first() else { return Ok(()) };
         let field = if self.name == b"NAME" { "NAME" } else { "VERSION" };
-        let is_sound = line.is_terminated && line.text.iter().all(|b| b.is_ascii_graphic() && *b != b'/');
+        // pacman takes names in any script.
+        let is_part = |b: &u8| (b.is_ascii_graphic() || !b.is_ascii()) && *b != b'/';
+        let is_sound = line.is_terminated && line.text.iter().all(is_part);
         if !is_sound {
             return Err(line.flaw(field, "a whole line without space and slash"));
         }

@@ -17,6 +17,7 @@ mod house;
 mod layered;
 mod layers;
 mod making;
+mod managers;
 mod memory;
 mod merging;
 mod mounts;

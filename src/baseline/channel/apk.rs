@@ -11,11 +11,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::path::Path;
 
 use super::changelogs::{count, some_of};
-use super::files::{self, FoundFile};
+use super::files::{self, FoundFile, Whole};
 use super::names::{self, Named};
 use super::{ChannelInput, ChannelKind, Offer, ReadOptions};
 use crate::archive::tar::{MemberKind, TarReader, looks_like_header};
@@ -337,27 +337,6 @@ fn records(text: &[u8], limits: &Limits) -> Result<Vec<Record>> {
     }
     Ok(all)
 }
-
-/// A stream that the tar reader takes.
-struct Whole<'a>(&'a mut dyn BufRead);
-
-impl Read for Whole<'_> {
-    fn read(&mut self, dst: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(dst)
-    }
-}
-
-impl BufRead for Whole<'_> {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        self.0.fill_buf()
-    }
-
-    fn consume(&mut self, len: usize) {
-        self.0.consume(len);
-    }
-}
-
-impl crate::archive::tar::Skip for Whole<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,11 @@ pub(super) fn is_image_or_root(directory: &Path) -> bool {
         "var/lib/rpm",
         "usr/lib/sysimage/rpm",
         "usr/share/rpm",
+        "var/lib/pacman/local",
+        "usr/lib/opkg/status",
+        "var/lib/opkg/status",
+        "var/db/xbps",
+        "var/db/pkg",
         "oci-layout",
         "index.json",
         "manifest.json",
@@ -244,6 +249,27 @@ pub(super) fn tar_data<S: Skip>(
         tar.consume_data(len);
     }
 }
+
+/// A stream that the tar reader takes.
+pub(super) struct Whole<'a>(pub(super) &'a mut dyn io::BufRead);
+
+impl Read for Whole<'_> {
+    fn read(&mut self, dst: &mut [u8]) -> io::Result<usize> {
+        self.0.read(dst)
+    }
+}
+
+impl io::BufRead for Whole<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.0.consume(len);
+    }
+}
+
+impl Skip for Whole<'_> {}
 
 /// One digest of several parts, whatever their order; a part that comes twice counts once.
 #[derive(Default)]
