@@ -30,6 +30,8 @@ mod channels;
 mod disks;
 #[path = "conformance/images.rs"]
 mod images;
+#[path = "conformance/opkg.rs"]
+mod opkg;
 #[path = "conformance/pacman.rs"]
 mod pacman;
 #[path = "conformance/repodata.rs"]
@@ -79,6 +81,7 @@ const KINDS: &[(&str, Run)] = &[
     ("pkgdb-dpkg-scancode", pkgdb_dpkg_scancode),
     ("pkgdb-apk", apk::databases),
     ("pkgdb-pacman", pacman::databases),
+    ("pkgdb-opkg", opkg::databases),
     ("os-release", os_release_kind),
     ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),

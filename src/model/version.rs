@@ -11,19 +11,36 @@ pub mod ebuild;
 pub mod rpm;
 pub mod xbps;
 
-/// Compares two versions in the order of their ecosystem; two versions are equal exactly if the reference
-/// implementation calls them equal. Total on any text, except for pacman's, of which only versions that
-/// [`alpm::check`] takes have a total order.
+/// Compares two versions in the order of their ecosystem. Total on any text; two versions are equal exactly
+/// if the reference implementation calls them equal. Of pacman's that holds for what packages have
+/// ([`alpm::check`]): other texts have no total order there, and come before all versions in that of their bytes.
 #[must_use]
 pub fn compare(ecosystem: Ecosystem, a: &str, b: &str) -> Ordering {
     match ecosystem {
         Ecosystem::Deb => deb::compare(a, b),
         Ecosystem::Apk => apk::compare(a, b),
         Ecosystem::Rpm => rpm::compare(a, b),
-        Ecosystem::Alpm => alpm::compare(a, b),
+        Ecosystem::Alpm => match (alpm::check(a).is_ok(), alpm::check(b).is_ok()) {
+            (true, true) => alpm::compare(a, b),
+            (false, false) => a.cmp(b),
+            (a, b) => a.cmp(&b),
+        },
         // libopkg took dpkg's comparison as it is.
         Ecosystem::Opkg => deb::compare(a, b),
         Ecosystem::Xbps => xbps::compare(a, b),
         Ecosystem::Ebuild => ebuild::compare(a, b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_pacman_have_a_total_order_whatever_they_are() {
+        // In vercmp's order these go round in circles.
+        let mut all = ["10-1", ".r-1", "..-1", "1", "1-1", "1-2", "", "9:1-1"];
+        all.sort_by(|a, b| compare(Ecosystem::Alpm, a, b));
+        assert_eq!(all, ["", "..-1", ".r-1", "1", "1-1", "1-2", "10-1", "9:1-1"]);
     }
 }
