@@ -20,7 +20,7 @@
     )
 )]
 
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 
 use serde::Deserialize;
 
@@ -86,7 +86,7 @@ struct Object<'a> {
 pub fn lines(content: &dyn ReadAt, limits: &Limits) -> Result<Vec<Result<Line>>> {
     let mut reader = BufReader::new(Reader::new(content));
     let mut stream = codec::decoder(Compression::Zstd, &mut reader, limits)?;
-    let bytes = read_stream(&mut stream as &mut dyn Read, limits.package_db_bytes)?;
+    let bytes = read_stream(&mut stream, limits.package_db_bytes)?;
     let mut all = bytes.split_inclusive(|b| *b == b'\n');
     let flaw = |field, found: String, allowed: &str| Error::malformed(FORMAT, field, 0, found, allowed);
     let first = all.next().unwrap_or_default();
