@@ -1,6 +1,6 @@
 //! What the changelogs in an rpm database say: one entry a version that they name, with the CVE ids.
 //!
-//! All binary packages of a source have one changelog; it is read once.
+//! All binary packages of a source have one changelog; it is read once for each module stream.
 
 use std::collections::BTreeSet;
 
@@ -48,8 +48,9 @@ impl Collector for RpmHistory {
         super::headers(file, out, &mut |header, out| {
             let rpm = header.package()?;
             let source_rpm = rpm.source_rpm.clone().unwrap_or_else(|| format!("{} {}", rpm.name, rpm.evr()));
-            if !rpm.is_key() && seen.insert(source_rpm) {
-                let package = rpm.into_package();
+            let is_key = rpm.is_key();
+            let package = rpm.into_package();
+            if !is_key && seen.insert((source_rpm, package.stream.clone())) {
                 out.fact(Fact::History(release_entries(&package, &header.changelog(file.limits)?)));
             }
             Ok(())
