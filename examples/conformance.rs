@@ -38,6 +38,8 @@ mod pacman;
 mod repodata;
 #[path = "conformance/repodata_rows.rs"]
 mod repodata_rows;
+#[path = "conformance/rpm.rs"]
+mod rpm;
 #[path = "conformance/systems.rs"]
 mod systems;
 
@@ -70,7 +72,7 @@ type Run = fn(&Path) -> Failable<Outcome>;
 /// All kinds, in the order in which they are printed.
 const KINDS: &[(&str, Run)] = &[
     ("versions-deb", versions_deb),
-    ("versions-rpm", |_| Ok(Outcome::NotYet("no rpm order"))),
+    ("versions-rpm", rpm::versions),
     ("versions-apk", apk::versions),
     ("versions-pacman", pacman::versions),
     ("versions-languages", |_| Ok(Outcome::NotYet("no orders of language ecosystems"))),
@@ -82,6 +84,8 @@ const KINDS: &[(&str, Run)] = &[
     ("pkgdb-apk", apk::databases),
     ("pkgdb-pacman", pacman::databases),
     ("pkgdb-opkg", opkg::databases),
+    ("rpmdb", rpm::databases),
+    ("rpmdb-headers", rpm::file_headers),
     ("os-release", os_release_kind),
     ("systems", systems::systems),
     ("changelogs-debian", changelogs_debian),
@@ -95,7 +99,7 @@ const KINDS: &[(&str, Run)] = &[
     ("images-layouts", images::layouts),
     ("images-manifests", images::manifests),
     ("images-tars", images::tars),
-    ("changelogs-rpm", |_| Ok(Outcome::NotYet("no rpm changelogs"))),
+    ("changelogs-rpm", rpm::changelogs),
 ];
 
 fn main() -> ExitCode {

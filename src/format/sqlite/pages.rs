@@ -116,7 +116,7 @@ impl<'p> PageReader<'p> {
         let pages = self.pages;
         let (origin, offset) = pages.locate(number)?;
         let bytes = match origin {
-            Origin::Database => self.from_window(offset, ahead)?,
+            Origin::Database => self.for_window(offset, ahead)?,
             Origin::Wal | Origin::Journal => {
                 self.single.resize(self.pages.page_bytes, 0);
                 self.pages.file(origin).read_exact_at(offset, &mut self.single)?;
@@ -126,7 +126,7 @@ impl<'p> PageReader<'p> {
         Ok((bytes.get(..pages.usable_bytes).unwrap_or(bytes), offset))
     }
 
-    fn from_window(&mut self, offset: u64, ahead: usize) -> Result<&[u8]> {
+    fn for_window(&mut self, offset: u64, ahead: usize) -> Result<&[u8]> {
         let page_bytes = self.pages.page_bytes;
         let inside = |start: u64, filled: usize| {
             let at = usize::try_from(offset.checked_sub(start)?).ok()?;
