@@ -26,6 +26,7 @@ mod outputs;
 mod pacman;
 mod registry;
 mod repodata;
+mod rpm;
 mod rpmdb;
 mod sources;
 mod sparse_disk;
