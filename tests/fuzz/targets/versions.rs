@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use karat::model::version::{alpm, apk, deb};
+use karat::model::version::{alpm, apk, deb, rpm};
 use libfuzzer_sys::fuzz_target;
 
 type Order = fn(&str, &str) -> Ordering;
@@ -15,7 +15,11 @@ fuzz_target!(|data: &[u8]| {
     let mut texts = text.splitn(3, '\n');
     let [Some(a), Some(b), Some(c)] = [texts.next(), texts.next(), texts.next()] else { return };
     let is_alpm = [a, b, c].into_iter().all(|version| alpm::check(version).is_ok());
-    let mut orders = vec![("deb", deb::compare as Order), ("apk", apk::compare as Order)];
+    let mut orders = vec![
+        ("deb", deb::compare as Order),
+        ("apk", apk::compare as Order),
+        ("rpm", rpm::compare as Order),
+    ];
     orders.extend(is_alpm.then_some(("alpm", alpm::compare as Order)));
     for x in [a, b, c] {
         assert_eq!(alpm::compare(x, x), Ordering::Equal, "{x:?}");
@@ -37,6 +41,12 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     for x in [a, b, c] {
+        // Without its epoch a version has none, and what is behind it sorts above it.
+        assert!(x.ends_with(rpm::without_epoch(x)), "{x:?}");
+        if !x.contains([':', '-']) {
+            assert_eq!(rpm::compare(&format!("{x}~"), x), Ordering::Less, "{x:?}");
+            assert_eq!(rpm::compare(&format!("{x}^"), x), Ordering::Greater, "{x:?}");
+        }
         assert!(deb::check(x).is_err() || deb::check_readable(x).is_ok(), "{x:?}");
         // What stands behind a version makes another one, unless it is spelled otherwise only.
         if deb::check(x).is_ok() && x.trim_matches([' ', '\t']) == x {
