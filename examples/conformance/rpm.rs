@@ -183,6 +183,7 @@ fn system_of(database: &Path) -> Failable<Inventory> {
             platform: "linux/amd64".parse()?,
             all_platforms: false,
             disk_folders: Default::default(),
+            check_digests: false,
             spool: spool.clone(),
             registry: Arc::default(),
         },
