@@ -109,12 +109,16 @@ impl Header<'_> {
             let found = format!("{} names, {} directories of them", names.len(), indexes.len());
             return Err(malformed("files", 0, found, "as many of each"));
         }
+        // A long directory that many files name would be there as often as they are.
+        let mut all_bytes = 0_u64;
         let of = |(name, index): (&&[u8], u32)| {
             let directory = usize::try_from(index).ok().and_then(|index| directories.get(index));
             let directory = directory.ok_or_else(|| {
                 let allowed = format!("below {}", directories.len());
                 malformed("DIRINDEXES", 0, index.to_string(), allowed)
             })?;
+            let path_bytes = size_of_len(directory.len()).saturating_add(size_of_len(name.len()));
+            all_bytes = limits.rpm_header_bytes.check(all_bytes.saturating_add(path_bytes))?;
             Ok(ImagePath::new([directory, *name].concat()))
         };
         names.iter().zip(indexes).map(of).collect()
