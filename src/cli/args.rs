@@ -351,7 +351,8 @@ pub(super) struct BuildArgs {
     pub(super) hosts: Vec<String>,
 
     /// What says what was published: an apt repository, suite, Packages file or lists directory, an Alpine
-    /// APKINDEX, a folder of .deb files or of changelogs, or an earlier baseline; with the platform in front
+    /// APKINDEX, a repository of rpm packages, a folder of .deb or .rpm files or of changelogs, or an earlier
+    /// baseline; with the platform in front
     /// where it does not say what it is for (debian/12/amd64=PATH); may be repeated
     #[arg(long = "channel", value_name = "[PLATFORM=]PATH")]
     pub(super) channels: Vec<String>,

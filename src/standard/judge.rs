@@ -352,9 +352,13 @@ impl Judge<'_> {
             if is_told {
                 continue;
             }
+            let of_package = match not_booted.boots == package.image_version {
+                true => String::new(),
+                false => format!(" ({})", package.image_version),
+            };
             let message = format!(
-                "`{}` {} is installed and would not boot: the boot loader's default is {} ({}), which lacks {} of its patches",
-                not_booted.name, not_booted.version, not_booted.boots, package.image_version, patches
+                "`{}` {} is installed and would not boot: the boot loader's default is {}{of_package}, which lacks {} of its patches",
+                not_booted.name, not_booted.version, not_booted.boots, patches
             );
             latent.entry(message).or_insert_with(|| package.source.clone());
         }

@@ -238,7 +238,7 @@ fn claims_are_bounded() {
         assert!(pairs < want.len() && end.unwrap_err().starts_with(message));
     }
     // One value is larger than a record may be: a damage, and the others come.
-    let (pairs, errors, end) = run(&bytes, &[("record_bytes", 1000)]);
+    let (pairs, errors, end) = run(&bytes, &[("rpm_header_bytes", 1000)]);
     assert_eq!((pairs, errors, end), (want.len() - 1, 2, Ok(())));
     // A table with 4 billion buckets, and one with no good page.
     let (_, mut bytes, want) = find("hash-512-4321-many");

@@ -182,7 +182,7 @@ fn a_link_to_many_files_is_followed_in_one_visit() {
         memory
     };
     let stratum =
-        many(base(&[("bash", "1")])).dir("var/lib/pacman").link("var/lib/pacman/local", "/srv/many");
+        many(base(&[("bash", "1")])).dir("usr/share/clear").link("usr/share/clear/bundles", "/srv/many");
     let gaps = system(vec![stratum.clone()], OS_ONLY).gaps;
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!(stratum.visits(), 2);

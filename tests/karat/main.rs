@@ -27,6 +27,7 @@ mod pacman;
 mod registry;
 mod repodata;
 mod rpm;
+mod rpm_audit;
 mod rpmdb;
 mod sources;
 mod sparse_disk;

@@ -421,7 +421,10 @@ fn disks_that_cannot_be_read_are_never_clean() {
     }
     let mut args = vec!["audit", "--baseline", BASELINE, "--as-of", DAY, "whole.qcow2"];
     args.extend(names);
-    assert_snapshot!("broken_disks", bench.told(&args));
+    // How far the cut compressed disk can be inflated depends on the deflater.
+    insta::with_settings!({ filters => [(r"the disk ends at byte \d+", "the disk ends at byte [END]")] }, {
+        assert_snapshot!("broken_disks", bench.told(&args));
+    });
     assert_snapshot!("blank_disk", bench.told(&["inventory", "blank.raw"]));
     assert_snapshot!(
         "forced_blank_disk",
