@@ -155,6 +155,10 @@ fn descend(
 /// Which items can be read, and the damage if the page is not wholly covered by them: each begins where the one
 /// below it ends.
 fn sound_items(page: &Page<'_>) -> (Vec<bool>, Option<Error>) {
+    if page.items_end() > page.bytes.len() {
+        let allowed = format!("as many as fit into {} bytes", page.bytes.len());
+        return (Vec::new(), Some(page.damage("items", 20, page.items().to_string(), allowed)));
+    }
     let mut spans: Vec<(usize, usize)> = Vec::with_capacity(page.items());
     let mut repeats = 0_usize;
     for item in 0..page.items() {
