@@ -252,7 +252,8 @@ fn read(listing: &mut Listing<'_, '_>, page: &Page<'_>, at: usize, item: Item<'_
 
 /// Lists the pairs of a leaf.
 fn pairs(listing: &mut Listing<'_, '_>, page: &Page<'_>, sound: &[bool]) -> Result<()> {
-    let items = page.items();
+    // None where the page claims more than fit, which is told already.
+    let items = page.items().min(sound.len());
     if items & 1 != 0 {
         listing.tell_damage(page.damage("items", 20, items.to_string(), "keys and values in pairs"))?;
     }
