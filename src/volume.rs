@@ -24,17 +24,22 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::bytes::{ReadAt, Section, size_of_len};
+use crate::bytes::{ReadAt, Section};
 use crate::error::{Error, Result};
-use crate::limits::{Ceiling, Limits};
+use crate::limits::Limits;
 
+mod content;
 mod gpt;
 mod lvm;
 mod mbr;
 mod md;
+mod partitions;
 mod probe;
 mod search;
 
+pub use content::behind;
+use content::{BOOT_CODE_END, look, role};
+use partitions::partitions;
 pub use probe::{FsKind, Probed, probe, probe_all};
 pub(crate) use probe::{disc_label, disc_uuid};
 pub use search::{Found, FoundKind};
@@ -139,9 +144,6 @@ pub enum RestState {
     NotBlank(u64),
 }
 
-/// No partition that is there for a boot loader alone is larger.
-const BOOT_LOADER_BYTES: u64 = 32 << 20;
-
 /// What is known of an array.
 #[derive(Default)]
 struct Newest {
@@ -150,9 +152,6 @@ struct Newest {
     /// One of its members was opened.
     is_open: bool,
 }
-
-/// Boot loaders put code behind the boot record up to here: partitions begin at 1 MiB.
-const BOOT_CODE_END: u64 = 1 << 20;
 
 /// Finds all volumes of a disk.
 ///
@@ -216,84 +215,6 @@ pub fn volumes_of_all(disks: &[Arc<dyn ReadAt>], limits: &Limits) -> Vec<Result<
     layouts
 }
 
-/// The partitions of a disk, and where their tables are.
-fn partitions(disk: &Arc<dyn ReadAt>, limits: &Limits) -> Result<(Layout, Vec<Range<u64>>)> {
-    let mut layout = Layout::new();
-    let whole = probe(&**disk)?;
-    let record = mbr::read(&**disk, limits)?;
-    let is_protected = record.as_ref().is_some_and(|record| record.partitions.iter().any(is_protective));
-    // Boot sectors of file systems look like boot records, and live media bear tables for firmware.
-    // Members of arrays and groups are not looked into where a table lies over them, as Linux does.
-    let is_one_volume = match whole.kind {
-        FsKind::Lvm2 => record.is_none(),
-        FsKind::Fat | FsKind::Ntfs | FsKind::Exfat | FsKind::Refs | FsKind::BitLocker => !is_protected,
-        FsKind::Iso9660 | FsKind::Udf | FsKind::HighSierra => true,
-        FsKind::Luks1 | FsKind::Luks2 | FsKind::Xfs => true,
-        _ => false,
-    };
-    let has_own =
-        record.as_ref().is_some_and(|record| !record.partitions.is_empty() || record.broken.is_some());
-    let table = match (is_one_volume, whole.kind) {
-        (true, _) => None,
-        // Linux looks for a GPT only where the boot record says that there is one.
-        (false, _) if has_own && !is_protected => {
-            match gpt::read(&**disk, false, limits) {
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => layout.notes.push(
-                    "a GPT that the boot record does not name (no entry of type 0xee) was not used, as Linux does"
-                        .to_owned(),
-                ),
-            }
-            None
-        }
-        (false, FsKind::Unknown) => gpt::read(&**disk, is_protected, limits)?,
-        (false, _) if is_protected => gpt::read(&**disk, is_protected, limits)?,
-        (false, _) => None,
-    };
-    if matches!(
-        whole.kind,
-        FsKind::Ext2
-            | FsKind::Ext3
-            | FsKind::Ext4
-            | FsKind::Btrfs
-            | FsKind::Erofs
-            | FsKind::Squashfs
-            | FsKind::F2fs
-            | FsKind::Fat
-            | FsKind::Ntfs
-            | FsKind::Exfat
-    ) && (table.is_some() || mbr::is_table(&**disk)?)
-        && probe::holds(&**disk, whole.kind)?
-    {
-        let found = format!("a partition table and {} over all of the disk", whole.kind);
-        layout.problems.push(Error::malformed("disk", "content", 0, found, "one of them"));
-    }
-    let mut tables = Vec::new();
-    let hybrid = record.clone();
-    match (table, record) {
-        (Some(table), record) => layout.take_gpt(disk, table, record.is_some(), &mut tables, limits)?,
-        (None, Some(record)) if !is_one_volume => layout.take_mbr(disk, record, &mut tables, limits)?,
-        _ => {
-            let end = match whole.kind {
-                FsKind::Iso9660 => probe::disc_end(&**disk)?.unwrap_or(disk.size_bytes()),
-                _ => disk.size_bytes(),
-            };
-            let range = 0..end.min(disk.size_bytes());
-            let volume =
-                Volume::new("disk", vec![range.clone()], "whole disk", Some(Arc::clone(disk)), limits)?;
-            layout.volumes.push(volume);
-            if whole.kind == FsKind::Iso9660 {
-                layout.take_hybrid(disk, hybrid, range.end, &mut tables, limits)?;
-            }
-        }
-    }
-    Ok((layout, tables))
-}
-
-fn is_protective(partition: &mbr::Partition) -> bool {
-    partition.kind == mbr::PROTECTIVE
-}
-
 impl Volume {
     fn new(
         place: impl Into<String>,
@@ -341,125 +262,6 @@ impl Volume {
     }
 }
 
-/// What a volume is by what lies on it.
-fn role(kind: FsKind, data: &dyn ReadAt, limits: &Limits) -> Result<Role> {
-    let unreadable = |why: &str| Ok(Role::Unreadable(why.to_owned()));
-    match kind {
-        FsKind::Swap => Ok(Role::NoSoftware("swap")),
-        FsKind::ExtJournal => Ok(Role::NoSoftware("journal of another volume")),
-        FsKind::Verity => Ok(Role::NoSoftware("hashes of another volume")),
-        FsKind::Lvm2 | FsKind::MdRaid => Ok(Role::Container),
-        FsKind::Luks1 => unreadable("encrypted: LUKS1"),
-        FsKind::Luks2 => unreadable("encrypted: LUKS2"),
-        FsKind::BitLocker => unreadable("encrypted: BitLocker"),
-        FsKind::Bcache => unreadable("a bcache device"),
-        FsKind::Drbd => unreadable("a DRBD device"),
-        FsKind::Lvm1 | FsKind::Stratis | FsKind::Vdo | FsKind::Bluestore | FsKind::FirmwareRaid => {
-            unreadable(&format!("a {kind}"))
-        }
-        FsKind::Unknown => match look(data, 0..data.size_bytes(), limits.blank_bytes)? {
-            RestState::Blank => Ok(Role::NoSoftware("blank")),
-            RestState::BlankAtFirst(looked) => unreadable(&format!(
-                "no known content; only its first {looked} bytes were looked through, and are blank (limit `blank_bytes`)"
-            )),
-            _ if mbr::is_table(data)? => unreadable("a partition table inside of a volume: not looked into"),
-            RestState::NotBlank(at) if is_noise(data, at)? => {
-                unreadable("no known content, and it looks like noise: perhaps encrypted")
-            }
-            _ => unreadable("no known content"),
-        },
-        _ => Ok(Role::Candidate),
-    }
-}
-
-/// What lies behind the end of a file system in its volume: what is there, what begins right behind the end, and what
-/// else in it is known.
-///
-/// # Errors
-/// Those of reading.
-pub fn behind(
-    volume: &Arc<dyn ReadAt>,
-    range: Range<u64>,
-    limits: &Limits,
-) -> Result<(RestState, FsKind, Option<Found>)> {
-    let state = look(&**volume, range.clone(), limits.blank_bytes)?;
-    let kind = match (state, part(volume, &range)) {
-        (RestState::NotBlank(_), Some(behind)) => probe(&*behind)?.kind,
-        _ => FsKind::Unknown,
-    };
-    Ok((state, kind, search::search(volume, &range, state, limits)?))
-}
-
-/// Whether a volume is blank, as far as was looked, and nothing that is known begins behind.
-fn is_blank(data: &Arc<dyn ReadAt>, limits: &Limits) -> Result<bool> {
-    let all = 0..data.size_bytes();
-    let state = look(&**data, all.clone(), limits.blank_bytes)?;
-    Ok(match state {
-        RestState::Blank => true,
-        RestState::BlankAtFirst(_) => search::search(data, &all, state, limits)?.is_none(),
-        _ => false,
-    })
-}
-
-/// Whether a volume that is there for a boot loader is blank or has one: it is small, begins with the code of GRUB
-/// (which pushes two registers, or in older versions calls) or an executable, or is very small and begins with what
-/// else is not noise, and holds nothing that is known, nor anything where no boot loader reaches.
-fn boot_loader(data: &Arc<dyn ReadAt>, limits: &Limits) -> Result<bool> {
-    let size_bytes = data.size_bytes();
-    if size_bytes > BOOT_LOADER_BYTES {
-        return is_blank(data, limits);
-    }
-    let all = 0..size_bytes;
-    let state = look(&**data, all.clone(), limits.blank_bytes)?;
-    let RestState::NotBlank(first) = state else { return Ok(true) };
-    let head = probe::peek::<4>(&**data, 0)?.unwrap_or([0; 4]);
-    let is_executable = head == *b"\x7fELF";
-    let is_known = is_executable || matches!(head, [0x52, 0x56 | 0xe8 | 0xbf, ..]);
-    let end = size_bytes.min(if is_executable { BOOT_LOADER_BYTES } else { 2 * BOOT_CODE_END });
-    let is_small = size_bytes <= 2 * BOOT_CODE_END && !is_noise(&**data, first)?;
-    Ok((is_known || is_small)
-        && matches!(look(&**data, end..size_bytes, limits.blank_bytes)?, RestState::Blank)
-        && search::search(data, &all, state, limits)?.is_none())
-}
-
-/// Looks through a range for anything but zeros, as far as the ceiling.
-fn look(data: &dyn ReadAt, range: Range<u64>, ceiling: Ceiling) -> Result<RestState> {
-    let mut buffer = vec![0; 64 << 10];
-    let end = range.end.min(range.start.saturating_add(ceiling.max));
-    let mut at = range.start;
-    while at < end {
-        let len = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(buffer.len());
-        let part = buffer.get_mut(..len).unwrap_or_default();
-        data.read_exact_at(at, part)?;
-        if let Some(first) = part.iter().position(|byte| *byte != 0) {
-            return Ok(RestState::NotBlank(at.saturating_add(size_of_len(first))));
-        }
-        at = at.saturating_add(size_of_len(len));
-    }
-    let looked = end.saturating_sub(range.start);
-    Ok(if end < range.end { RestState::BlankAtFirst(looked) } else { RestState::Blank })
-}
-
-/// Whether 64 KiB from there on have all byte values about equally often, as only noise and what is well
-/// compressed or encrypted has: chi-square with 255 degrees of freedom passes 400 once in ten million times.
-fn is_noise(data: &dyn ReadAt, at: u64) -> Result<bool> {
-    const LEN: usize = 64 << 10;
-    let mut bytes = vec![0; LEN];
-    if at.saturating_add(size_of_len(LEN)) > data.size_bytes() {
-        return Ok(false);
-    }
-    data.read_exact_at(at, &mut bytes)?;
-    let mut counts = [0u64; 256];
-    for byte in bytes {
-        if let Some(count) = counts.get_mut(usize::from(byte)) {
-            *count = count.saturating_add(1);
-        }
-    }
-    let squares =
-        counts.iter().map(|count| count.abs_diff(256).saturating_pow(2)).fold(0, u64::saturating_add);
-    Ok(squares.div_euclid(256) < 400)
-}
-
 /// The bytes of a range, unless it passes the end.
 fn part(disk: &Arc<dyn ReadAt>, range: &Range<u64>) -> Option<Arc<dyn ReadAt>> {
     let len = range.end.checked_sub(range.start)?;
@@ -478,138 +280,6 @@ impl Layout {
             notes: Vec::new(),
             problems: Vec::new(),
         }
-    }
-
-    fn take_gpt(
-        &mut self,
-        disk: &Arc<dyn ReadAt>,
-        table: gpt::Table,
-        has_record: bool,
-        tables: &mut Vec<Range<u64>>,
-        limits: &Limits,
-    ) -> Result<()> {
-        self.table = Table::Gpt;
-        self.sector_bytes = table.sector_bytes;
-        self.disk_id = Some(table.disk_id);
-        self.notes.extend(table.note);
-        self.problems.extend(table.problem);
-        tables.extend(table.tables);
-        if has_record {
-            tables.push(0..512);
-        }
-        for partition in table.partitions {
-            let kind = gpt::kind_name(&partition.kind).to_owned();
-            let place = format!("partition {}", partition.number);
-            let mut volume = if partition.range.is_empty() {
-                let mut volume = Volume::new(place, Vec::new(), kind, None, limits)?;
-                volume.role = Role::Unreadable("ends before it begins".to_owned());
-                volume
-            } else {
-                let data = part(disk, &partition.range);
-                Layout::volume(place, partition.range, kind, data, limits)?
-            };
-            volume.number = Some(partition.number);
-            volume.part_uuid = Some(partition.uuid);
-            volume.name = Some(partition.name).filter(|name| !name.is_empty());
-            self.volumes.push(volume);
-        }
-        Ok(())
-    }
-
-    fn take_mbr(
-        &mut self,
-        disk: &Arc<dyn ReadAt>,
-        table: mbr::Table,
-        tables: &mut Vec<Range<u64>>,
-        limits: &Limits,
-    ) -> Result<()> {
-        self.table = Table::Mbr;
-        self.sector_bytes = table.sector_bytes;
-        self.disk_id = Some(format!("{:08x}", table.disk_id));
-        self.problems.extend(table.broken);
-        tables.extend(table.tables);
-        for partition in table.partitions {
-            let kind = format!("{:#04x} {}", partition.kind, mbr::kind_name(partition.kind));
-            let place = format!("partition {}", partition.number);
-            let data = part(disk, &partition.range);
-            let mut volume = Layout::volume(place, partition.range, kind, data, limits)?;
-            volume.number = Some(partition.number);
-            volume.part_uuid = Some(format!("{:08x}-{:02x}", table.disk_id, partition.number));
-            self.volumes.push(volume);
-        }
-        Ok(())
-    }
-
-    /// The partitions that the system area of a disc names beside it, up to `end` or behind it. Those that cover
-    /// the disc itself, or lie in it and are none that a system's root may be on (boot images are its files), are the
-    /// disc's own bytes.
-    fn take_hybrid(
-        &mut self,
-        disk: &Arc<dyn ReadAt>,
-        record: Option<mbr::Table>,
-        end: u64,
-        tables: &mut Vec<Range<u64>>,
-        limits: &Limits,
-    ) -> Result<()> {
-        let mut found = Layout::new();
-        let mut own_tables = Vec::new();
-        match gpt::read(&**disk, false, limits) {
-            Ok(Some(table)) => found.take_gpt(disk, table, false, &mut own_tables, limits)?,
-            Ok(None) => {}
-            Err(error) => found.notes.push(format!("partitions beside the disc: {error}")),
-        }
-        if let (Table::None, Some(record)) = (found.table, record) {
-            found.take_mbr(disk, record, &mut own_tables, limits)?;
-        }
-        self.disk_id = self.disk_id.take().or(found.disk_id);
-        self.notes.extend(found.notes);
-        self.problems.extend(found.problems);
-        tables.extend(own_tables.into_iter().filter(|range| range.start >= end));
-        for volume in found.volumes {
-            let Some(range) = volume.ranges.first().cloned() else { continue };
-            let is_inside = range.start < end;
-            let is_read = matches!(
-                volume.probed.kind,
-                FsKind::Ext2
-                    | FsKind::Ext3
-                    | FsKind::Ext4
-                    | FsKind::Xfs
-                    | FsKind::Btrfs
-                    | FsKind::Squashfs
-                    | FsKind::Erofs
-            );
-            if range.start == 0 || volume.probed.kind == FsKind::Iso9660 || (is_inside && !is_read) {
-                continue;
-            }
-            self.volumes.push(volume);
-        }
-        Ok(())
-    }
-
-    /// A partition; what its type alone says is settled here.
-    fn volume(
-        place: String,
-        range: Range<u64>,
-        kind: String,
-        data: Option<Arc<dyn ReadAt>>,
-        limits: &Limits,
-    ) -> Result<Volume> {
-        let mut volume = Volume::new(place, vec![range], kind, data, limits)?;
-        let Some(data) = &volume.data else { return Ok(volume) };
-        let is_unknown = volume.probed.kind == FsKind::Unknown;
-        let by_type = match volume.kind.as_str() {
-            gpt::BIOS_BOOT | gpt::PREP | "0x41 PReP boot" if is_unknown => {
-                boot_loader(data, limits)?.then_some("boot loader")
-            }
-            gpt::RESERVED if is_unknown => is_blank(data, limits)?.then_some("reserved by Windows"),
-            gpt::ESP | "0xef EFI system" if volume.probed.kind == FsKind::Fat => Some("EFI system partition"),
-            "Linux swap" | "0x82 Linux swap" if is_unknown => is_blank(data, limits)?.then_some("swap"),
-            _ => None,
-        };
-        if let Some(reason) = by_type {
-            volume.role = Role::NoSoftware(reason);
-        }
-        Ok(volume)
     }
 
     /// The member of each array that has counted the most events.

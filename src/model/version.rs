@@ -44,3 +44,28 @@ mod tests {
         assert_eq!(all, ["", "..-1", ".r-1", "1", "1-1", "1-2", "10-1", "9:1-1"]);
     }
 }
+
+#[cfg(test)]
+mod testing {
+    use std::cmp::Ordering;
+
+    use proptest::prelude::*;
+
+    /// Whether an order is reflexive, antisymmetric and transitive on three texts.
+    pub(super) fn is_total(
+        compare: fn(&str, &str) -> Ordering,
+        [a, b, c]: [&str; 3],
+    ) -> Result<(), TestCaseError> {
+        prop_assert_eq!(compare(a, a), Ordering::Equal);
+        prop_assert_eq!(compare(a, b), compare(b, a).reverse());
+        let (ab, bc, ac) = (compare(a, b), compare(b, c), compare(a, c));
+        if ab == bc {
+            prop_assert_eq!(ac, ab);
+        } else if ab.is_eq() {
+            prop_assert_eq!(ac, bc);
+        } else if bc.is_eq() {
+            prop_assert_eq!(ac, ab);
+        }
+        Ok(())
+    }
+}

@@ -15,11 +15,19 @@
 //! | MINIX | 1040 or 1048 | | OCFS2 | 1024, 2048, 4096 or 8192 |
 //! | HFS | 1024 | | firmware RAID, DRBD | near the end |
 
+mod disc;
+mod holds;
+
 use std::fmt;
 
 use super::{lvm, md};
 use crate::bytes::{ReadAt, array_at, le_u16, le_u32, le_u64, size_of_len, uuid_text};
 use crate::error::Result;
+use disc::disc;
+
+pub(super) use disc::disc_end;
+pub(crate) use disc::{disc_label, disc_uuid};
+pub(super) use holds::holds;
 
 /// A kind of file system, or of what else a volume may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -241,61 +249,6 @@ pub fn probe_all(volume: &dyn ReadAt) -> Result<Vec<Probed>> {
     Ok(found)
 }
 
-/// Whether what the magic of this kind leads to can be: a file system that is not larger than its volume, whose first
-/// tables are where its superblock says.
-///
-/// # Errors
-/// Those of reading.
-pub(super) fn holds(volume: &dyn ReadAt, kind: FsKind) -> Result<bool> {
-    let size_bytes = volume.size_bytes();
-    let fits = |bytes: u64| (1..=size_bytes).contains(&bytes);
-    let head = peek::<512>(volume, 0)?.unwrap_or([0; 512]);
-    let second = peek::<512>(volume, 1024)?.unwrap_or([0; 512]);
-    let byte = |at: usize| head.get(at).copied().unwrap_or(0);
-    let sector = u64::from(le_u16(&head, 11));
-    Ok(match kind {
-        FsKind::Ext2 | FsKind::Ext3 | FsKind::Ext4 => {
-            let high = if le_u32(&second, 96) & 0x80 != 0 { u64::from(le_u32(&second, 336)) } else { 0 };
-            let blocks = u64::from(le_u32(&second, 4)) | (high << 32);
-            let block_bytes = 1024u64.checked_shl(le_u32(&second, 24)).unwrap_or(0);
-            le_u32(&second, 24) <= 6
-                && le_u32(&second, 76) <= 1
-                && le_u32(&second, 20) <= 1
-                && le_u32(&second, 32) > 0
-                && le_u32(&second, 40) > 0
-                && fits(blocks.saturating_mul(block_bytes))
-        }
-        FsKind::Xfs => {
-            let block_bytes = u64::from(u32::from_be_bytes(array_at(&head, 4)));
-            let blocks = u64::from_be_bytes(array_at(&head, 8));
-            block_bytes.is_power_of_two() && fits(blocks.saturating_mul(block_bytes))
-        }
-        // Its own place, so that it is no copy, and the size of the device.
-        FsKind::Btrfs => peek::<256>(volume, 65536)?
-            .is_some_and(|block| le_u64(&block, 48) == 65536 && fits(le_u64(&block, 209))),
-        FsKind::Squashfs if head.starts_with(b"hsqs") && le_u16(&head, 28) == 4 => fits(le_u64(&head, 40)),
-        FsKind::Erofs => {
-            let bits = second.get(12).copied().unwrap_or(0);
-            let block_bytes = 1u64.checked_shl(bits.into()).unwrap_or(0);
-            (9..=16).contains(&bits) && fits(u64::from(le_u32(&second, 36)).saturating_mul(block_bytes))
-        }
-        // The first entry of the table repeats the kind of medium.
-        FsKind::Fat => {
-            let table = u64::from(le_u16(&head, 14)).saturating_mul(sector);
-            peek::<3>(volume, table)? == Some([byte(21), 0xff, 0xff])
-        }
-        FsKind::Exfat => {
-            let table = u64::from(le_u32(&head, 80)).checked_shl(byte(108).into()).unwrap_or(0);
-            peek::<4>(volume, table)?.map(u32::from_le_bytes) == Some(0xffff_fff8)
-        }
-        FsKind::Ntfs => {
-            let cluster = sector.saturating_mul(byte(13).into());
-            peek::<4>(volume, le_u64(&head, 48).saturating_mul(cluster))? == Some(*b"FILE")
-        }
-        _ => true,
-    })
-}
-
 fn container(volume: &dyn ReadAt) -> Result<Option<Probed>> {
     if let Some(label) = lvm::label(volume)? {
         return Ok(Some(Probed::named(FsKind::Lvm2, label, b"")));
@@ -513,110 +466,6 @@ fn behind(volume: &dyn ReadAt) -> Result<Option<Probed>> {
         }
     }
     Ok(None)
-}
-
-/// Volume descriptors of optical discs. Where there are those of ISO 9660, UDF beside them has the same files.
-fn disc(volume: &dyn ReadAt) -> Result<Option<Probed>> {
-    const SECTOR: usize = 2048;
-    let mut primary: Option<[u8; SECTOR]> = None;
-    let (mut joliet, mut is_udf) = (None, false);
-    for sector in 16..116_u64 {
-        let Some(bytes) = peek::<SECTOR>(volume, sector.saturating_mul(2048))? else { break };
-        match (&array_at::<5>(&bytes, 1), bytes.first()) {
-            (b"CD001", Some(1)) if primary.is_none() => primary = Some(bytes),
-            (b"CD001", Some(2)) if matches!(array_at(&bytes, 88), [0x25, 0x2f, 0x40 | 0x43 | 0x45]) => {
-                joliet = Some(array_at::<32>(&bytes, 40));
-            }
-            (b"NSR02" | b"NSR03", _) => is_udf = true,
-            (b"CD001" | b"BEA01" | b"BOOT2" | b"TEA01", _) => {}
-            _ if sector == 16 && array_at(&bytes, 9) == *b"CDROM" => {
-                return Ok(Some(Probed::new(FsKind::HighSierra)));
-            }
-            _ => break,
-        }
-    }
-    if let Some(primary) = primary {
-        let label = disc_label(&array_at(&primary, 40), joliet.as_ref());
-        return Ok(Some(Probed::named(FsKind::Iso9660, disc_uuid(&primary), &label)));
-    }
-    Ok(is_udf.then(|| Probed::new(FsKind::Udf)))
-}
-
-/// Where an ISO 9660 file system ends, by its primary volume descriptor (ECMA-119, 8.4: the space size at 80, the
-/// size of its blocks at 128); `None` if it says nothing that can be.
-pub(super) fn disc_end(volume: &dyn ReadAt) -> Result<Option<u64>> {
-    for sector in 16..32_u64 {
-        let Some(descriptor) = peek::<2048>(volume, sector.saturating_mul(2048))? else { break };
-        if array_at(&descriptor, 1) != *b"CD001" {
-            break;
-        }
-        if descriptor.starts_with(&[1]) {
-            let blocks = u64::from(le_u32(&descriptor, 80));
-            let end = blocks.saturating_mul(u64::from(le_u16(&descriptor, 128)));
-            return Ok(Some(end).filter(|end| *end > sector.saturating_mul(2048)));
-        }
-    }
-    Ok(None)
-}
-
-/// The time at which a disc was changed last or, if it does not say, made, as `blkid` takes it for a UUID:
-/// `2026-01-31-12-30-59-00`.
-pub(crate) fn disc_uuid(primary: &[u8]) -> Option<String> {
-    [830_usize, 813].into_iter().find_map(|at| {
-        let digits: [u8; 16] = array_at(primary, at);
-        let offset: [u8; 1] = array_at(primary, at.saturating_add(16));
-        let is_set = digits.iter().any(|digit| *digit != b'0') || offset != [0];
-        let mut text = String::new();
-        for (at, digit) in digits.into_iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10 | 12 | 14) {
-                text.push('-');
-            }
-            text.push(char::from(digit));
-        }
-        (is_set && digits.iter().all(u8::is_ascii_digit)).then_some(text)
-    })
-}
-
-/// The label of a disc as `blkid` has it: that of Joliet, which has 16 characters, and behind it what the primary
-/// descriptor has more, if the two are the same but for case and for `_`, which stands for what one cannot say.
-pub(crate) fn disc_label(primary: &[u8; 32], joliet: Option<&[u8; 32]>) -> Vec<u8> {
-    let Some(joliet) = joliet else { return trimmed(primary.iter().copied().map(u16::from)) };
-    let (units, _) = joliet.as_chunks::<2>();
-    let mut units = units.iter().map(|unit| u16::from_be_bytes(*unit));
-    let mut merged = Vec::new();
-    for byte in primary {
-        let Some(unit) = units.next() else {
-            merged.push((*byte).into());
-            continue;
-        };
-        let same = u8::try_from(unit).ok().filter(|unit| unit.is_ascii() && unit.eq_ignore_ascii_case(byte));
-        merged.push(match (byte, unit, same) {
-            (b'_', unit, _) => unit,
-            (byte, 0x5f, _) => (*byte).into(),
-            (byte, unit, Some(_)) => {
-                if byte.is_ascii_lowercase() {
-                    (*byte).into()
-                } else {
-                    unit
-                }
-            }
-            (_, _, None) => {
-                let (units, _) = joliet.as_chunks::<2>();
-                return trimmed(units.iter().map(|unit| u16::from_be_bytes(*unit)));
-            }
-        });
-        // Both halves of a character.
-        if matches!(unit, 0xd800..=0xdbff) {
-            merged.extend(units.next());
-        }
-    }
-    trimmed(merged)
-}
-
-/// UTF-16 up to the first zero, without spaces at its end.
-fn trimmed(units: impl IntoIterator<Item = u16>) -> Vec<u8> {
-    let units: Vec<u16> = units.into_iter().take_while(|unit| *unit != 0).collect();
-    String::from_utf16_lossy(&units).trim_end_matches(' ').as_bytes().to_vec()
 }
 
 /// File systems of clusters: OCFS2 with blocks of 512 to 4096 bytes.
