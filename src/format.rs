@@ -31,6 +31,7 @@ pub mod pacman;
 pub mod repomd;
 pub mod rpm_file;
 pub mod rpm_header;
+pub mod rpm_macros;
 pub mod rpm_manifest;
 pub mod rpm_primary;
 pub mod rpmdb;

@@ -128,6 +128,9 @@ fn missing(
             "/etc/os-release",
             "neither it nor an older file names the system, so the platform is unknown",
         ),
+        (Some(os), None) if canonical_release(os).is_some() => {
+            gap("packages", "none is for one architecture, so the platform is unknown");
+        }
         (Some(_), None) => gap("/etc/os-release", "it names no release, so the platform is unknown"),
         (Some(_), Some(_)) => {}
     }

@@ -9,8 +9,8 @@ mod history;
 use crate::bytes::{ReadAt, read_all};
 use crate::error::Result;
 use crate::format::rpm_header::Header;
-use crate::format::rpm_manifest;
 use crate::format::rpmdb::{self, Beside, Blob};
+use crate::format::{rpm_macros, rpm_manifest};
 use crate::model::{ImagePath, Package};
 use crate::stratum::{Entry, Want};
 
@@ -31,11 +31,20 @@ const NAMES: [&[u8]; 3] = [b"Packages", b"Packages.db", b"rpmdb.sqlite"];
 /// The package list of images without a database.
 const MANIFEST: &str = "var/lib/rpmmanifest/container-manifest-2";
 
-const ALL_PLACES: [&str; 4] = [PLACES[0], PLACES[1], PLACES[2], MANIFEST];
+/// Where an administrator or a distribution says that the database is elsewhere, in files called `macros` or
+/// `macros.*`.
+const MACROS: [&str; 2] = ["etc/rpm", "usr/lib/rpm/macros.d"];
+
+const ALL_PLACES: [&str; 6] = [PLACES[0], PLACES[1], PLACES[2], MANIFEST, MACROS[0], MACROS[1]];
 
 /// Whether this is the path of a database.
 pub(super) fn is_database(path: &ImagePath) -> bool {
     NAMES.contains(&path.name()) && PLACES.iter().any(|place| path.parent_bytes() == place.as_bytes())
+}
+
+fn is_macros(path: &ImagePath) -> bool {
+    path.name().strip_prefix(b"macros").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
+        && MACROS.iter().any(|place| path.parent_bytes() == place.as_bytes())
 }
 
 fn is_manifest(path: &ImagePath) -> bool {
@@ -57,7 +66,7 @@ impl Collector for Rpm {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn serves(&self) -> Needs {
@@ -73,10 +82,14 @@ impl Collector for Rpm {
     }
 
     fn want(&self, entry: &Entry) -> Want {
-        if is_database(&entry.path) || is_manifest(&entry.path) { Want::Random } else { Want::No }
+        let is_wanted = is_database(&entry.path) || is_manifest(&entry.path) || is_macros(&entry.path);
+        if is_wanted { Want::Random } else { Want::No }
     }
 
     fn collect(&self, file: &FileView<'_>, out: &mut Out<'_>) -> Result<()> {
+        if is_macros(file.path) {
+            return macros(file, out);
+        }
         let mut packages = Vec::new();
         let done = match is_manifest(file.path) {
             true => manifest(file, &mut packages, out),
@@ -91,6 +104,20 @@ impl Collector for Rpm {
         out.fact(Fact::Packages(packages));
         done
     }
+}
+
+/// A database that is kept where it is not looked for is a gap.
+fn macros(file: &FileView<'_>, out: &mut Out<'_>) -> Result<()> {
+    let bytes = read_all(file.content, file.limits.record_bytes)?;
+    for path in rpm_macros::database_paths(&bytes) {
+        let elsewhere = match path {
+            Ok(path) if PLACES.iter().any(|place| path.as_bytes() == place.as_bytes()) => continue,
+            Ok(path) => path.to_string(),
+            Err(text) => text,
+        };
+        out.gap_with(format!("it keeps rpm's database in {elsewhere}, which is not read"), true);
+    }
+    Ok(())
 }
 
 /// The rows of a manifest; each bad one becomes a gap.
@@ -199,6 +226,8 @@ mod tests {
             "usr/lib/sysimage/rpm/Packages.db",
             "usr/share/rpm/rpmdb.sqlite",
             "var/lib/rpmmanifest/container-manifest-2",
+            "etc/rpm/macros",
+            "usr/lib/rpm/macros.d/macros.ostree",
         ] {
             assert!(want(path), "{path}");
         }
@@ -208,6 +237,8 @@ mod tests {
             "usr/lib/sysimage/rpm-ostree-base-db/rpmdb.sqlite",
             "srv/var/lib/rpm/Packages",
             "var/lib/rpm.old/Packages",
+            "etc/rpm/macros.d/macros.x",
+            "usr/lib/rpm/macros",
         ] {
             assert!(!want(path), "{path}");
         }

@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use karat::collect::assemble;
+use karat::collect::fact::Needs;
 use karat::format::rpm_header::Header;
 use karat::format::rpmdb::{self, Beside};
 use karat::limits::Limits;
@@ -14,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::cli::{DAY, Ran, karat, shown};
 use crate::making::{Layout, gzip, has_tool};
+use crate::memory::{Memory, Walk, serving, squash_all};
 
 /// Epochs, signs of the order, a module, files of all kinds, and a changelog with and without versions.
 const BASH: &str = "
@@ -572,5 +575,35 @@ fn what_is_no_whole_database_is_told_and_never_passes() {
         fs::write(place.join("rpmdb.sqlite"), &whole[..len]).unwrap();
         let (ran, found) = inventory(&root);
         assert!(ran.code != 0 && found.gaps.iter().any(|gap| gap.required), "{len}: {}", shown(&ran));
+    }
+}
+
+#[test]
+fn a_database_that_macros_put_elsewhere_is_a_gap() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let database = fs::read(root.join("fixtures/rpmdb/sqlite/rpmdb.sqlite")).unwrap();
+    for (macros, want) in [
+        ("%_dbpath %{_var}/lib/rpm\n", None),
+        ("%_dbpath\t/usr/share/rpm\n", None),
+        ("%_dbpath /opt/rpm\n", Some("in /opt/rpm, which is not read")),
+        ("%_dbpath %{_home}/rpm\n", Some("in %{_home}/rpm, which is not read")),
+    ] {
+        let image = Memory::new()
+            .file("etc/os-release", "ID=rocky\nVERSION_ID=9.4\n")
+            .file("var/lib/rpm/rpmdb.sqlite", database.clone())
+            .file("etc/rpm/macros.db", macros);
+        for walk in [Walk::Stream, Walk::LookUp] {
+            let squashed = squash_all(vec![image.clone()], walk, &serving(Needs::OS_PACKAGES), 1);
+            let assembled = assemble(&squashed, Needs::OS_PACKAGES, &Limits::default());
+            assert!(!assembled.system.packages.is_empty(), "{macros}");
+            // The packages of this database are for any architecture.
+            let told = assembled.gaps.iter().filter(|gap| gap.place != "packages");
+            let gaps: Vec<_> = told.map(|gap| (gap.required, gap.reason.as_str())).collect();
+            match (want, gaps.as_slice()) {
+                (None, []) => {}
+                (Some(want), [(true, reason)]) => assert!(reason.contains(want), "{reason}"),
+                _ => panic!("{macros} {walk:?}: {gaps:?}"),
+            }
+        }
     }
 }

@@ -41,13 +41,15 @@ fn of<'a>(path: &'a ImagePath, found: &'a Found) -> Option<Database<'a>> {
         Fact::Packages(list) => Some(list),
         _ => None,
     });
+    let mut lists = lists.peekable();
+    lists.peek()?;
     let list: Vec<&Package> = lists.flatten().filter(|p| p.ecosystem == Ecosystem::Rpm).collect();
     let mut packages: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     for package in &list {
         packages.entry((&package.name, &package.arch)).or_default().insert(&package.version);
     }
     let last_install = list.iter().filter_map(|package| package.installed_at).max();
-    // One that could not be read counts too, so that what it hides is told.
+    // One that could not be read has an empty list, and counts too, so that what it hides is told.
     Some(Database { path, last_install, packages })
 }
 
